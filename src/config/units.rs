@@ -1,0 +1,154 @@
+//! Values with a unit, and the address of the app: how they are written in the file.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Where the app listens: `http://HOST:PORT`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UpstreamAddress {
+    host: String,
+    port: u16,
+}
+
+impl UpstreamAddress {
+    /// The host: a name, an IPv4 address, or an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Default for UpstreamAddress {
+    /// `http://127.0.0.1:5000`: where `flask run` listens.
+    fn default() -> Self {
+        Self { host: "127.0.0.1".to_owned(), port: 5000 }
+    }
+}
+
+impl FromStr for UpstreamAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("`{text}` is not an address of the form http://HOST:PORT");
+        let uri = text.parse::<http::Uri>().map_err(|_| expected())?;
+        if uri.scheme_str() != Some("http")
+            || !matches!(uri.path_and_query().map(|p| p.as_str()), None | Some("/" | ""))
+        {
+            return Err(expected());
+        }
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(expected)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { host, port: uri.port_u16().unwrap_or(80) })
+    }
+}
+
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "http://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "http://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UpstreamAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for UpstreamAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A [`std::time::Duration`] written as `500ms`, `30s`, `5m`, `1h`, or 0.
+pub(crate) mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = super::Scalar::deserialize(deserializer)?.0;
+        let expected = || de::Error::custom(format!("`{text}` is not a duration like 500ms, 30s, 5m or 1h"));
+        let (number, unit) = super::split(&text).ok_or_else(expected)?;
+        let milliseconds = match unit {
+            "" if number == 0 => 0,
+            "ms" => number,
+            "s" => number.checked_mul(1_000).ok_or_else(expected)?,
+            "m" => number.checked_mul(60_000).ok_or_else(expected)?,
+            "h" => number.checked_mul(3_600_000).ok_or_else(expected)?,
+            _ => return Err(expected()),
+        };
+        Ok(Duration::from_millis(milliseconds))
+    }
+
+    pub(crate) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        let milliseconds = value.as_millis();
+        match milliseconds {
+            0 => serializer.serialize_str("0s"),
+            n if n % 1_000 == 0 => serializer.collect_str(&format_args!("{}s", n / 1_000)),
+            n => serializer.collect_str(&format_args!("{n}ms")),
+        }
+    }
+}
+
+/// A number of bytes written as `512B`, `64KiB`, `10MiB`, `1GiB`, or a bare number.
+pub(crate) mod size {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = super::Scalar::deserialize(deserializer)?.0;
+        let expected = || de::Error::custom(format!("`{text}` is not a size like 512B, 64KiB, 10MiB or 1GiB"));
+        let (number, unit) = super::split(&text).ok_or_else(expected)?;
+        let factor = match unit {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(expected()),
+        };
+        number.checked_mul(factor).ok_or_else(expected)
+    }
+
+    pub(crate) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        for (factor, unit) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+            if *value > 0 && value % factor == 0 {
+                return serializer.collect_str(&format_args!("{}{unit}", value / factor));
+            }
+        }
+        serializer.serialize_u64(*value)
+    }
+}
+
+/// A string or a bare number, as text: `0` and `"30s"` are both what a person writes.
+struct Scalar(String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Number(u64),
+            Text(String),
+        }
+        Ok(Self(match Raw::deserialize(deserializer)? {
+            Raw::Number(number) => number.to_string(),
+            Raw::Text(text) => text,
+        }))
+    }
+}
+
+/// Splits `64KiB` into its number and its unit.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
