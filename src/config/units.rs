@@ -1,8 +1,11 @@
 //! Values with a unit, and the address of the app: how they are written in the file.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::SocketAddr, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 /// Where the app listens: `http://HOST:PORT`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,8 +40,11 @@ impl FromStr for UpstreamAddress {
         let expected = || format!("`{text}` is not an address of the form http://HOST:PORT");
         let uri = text.parse::<http::Uri>().map_err(|_| expected())?;
         if uri.scheme_str() != Some("http")
-            || !matches!(uri.path_and_query().map(|p| p.as_str()), None | Some("/" | ""))
+            || !matches!(uri.path_and_query().map(http::uri::PathAndQuery::as_str), None | Some("/" | ""))
         {
+            return Err(expected());
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) || uri.port_u16() == Some(0) {
             return Err(expected());
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(expected)?;
@@ -59,7 +65,7 @@ impl fmt::Display for UpstreamAddress {
 
 impl<'de> Deserialize<'de> for UpstreamAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        text(deserializer, "an address of the form http://HOST:PORT")?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -73,11 +79,15 @@ impl Serialize for UpstreamAddress {
 pub(crate) mod duration {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serializer, de};
+    use serde::{Deserializer, Serializer, de};
+
+    const WANTED: &str = "a duration like 500ms, 30s, 5m or 1h";
+    /// What is longer was mistyped, and might not fit into the clock any more.
+    const MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = super::Scalar::deserialize(deserializer)?.0;
-        let expected = || de::Error::custom(format!("`{text}` is not a duration like 500ms, 30s, 5m or 1h"));
+        let text = super::text(deserializer, WANTED)?;
+        let expected = || de::Error::custom(format!("`{text}` is not {WANTED}"));
         let (number, unit) = super::split(&text).ok_or_else(expected)?;
         let milliseconds = match unit {
             "" if number == 0 => 0,
@@ -87,7 +97,11 @@ pub(crate) mod duration {
             "h" => number.checked_mul(3_600_000).ok_or_else(expected)?,
             _ => return Err(expected()),
         };
-        Ok(Duration::from_millis(milliseconds))
+        let duration = Duration::from_millis(milliseconds);
+        if duration > MAX {
+            return Err(de::Error::custom(format!("`{text}` is longer than a year")));
+        }
+        Ok(duration)
     }
 
     pub(crate) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -102,11 +116,13 @@ pub(crate) mod duration {
 
 /// A number of bytes written as `512B`, `64KiB`, `10MiB`, `1GiB`, or a bare number.
 pub(crate) mod size {
-    use serde::{Deserialize, Deserializer, Serializer, de};
+    use serde::{Deserializer, Serializer, de};
+
+    const WANTED: &str = "a size like 512B, 64KiB, 10MiB or 1GiB";
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let text = super::Scalar::deserialize(deserializer)?.0;
-        let expected = || de::Error::custom(format!("`{text}` is not a size like 512B, 64KiB, 10MiB or 1GiB"));
+        let text = super::text(deserializer, WANTED)?;
+        let expected = || de::Error::custom(format!("`{text}` is not {WANTED}"));
         let (number, unit) = super::split(&text).ok_or_else(expected)?;
         let factor = match unit {
             "" | "B" => 1,
@@ -120,7 +136,7 @@ pub(crate) mod size {
 
     pub(crate) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         for (factor, unit) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
-            if *value > 0 && value % factor == 0 {
+            if *value > 0 && value.is_multiple_of(factor) {
                 return serializer.collect_str(&format_args!("{}{unit}", value / factor));
             }
         }
@@ -128,22 +144,39 @@ pub(crate) mod size {
     }
 }
 
-/// A string or a bare number, as text: `0` and `"30s"` are both what a person writes.
-struct Scalar(String);
+/// An address to listen on: an IP address and a port.
+pub(crate) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    const WANTED: &str = "an IP address with a port, like 0.0.0.0:8443 or [::]:8443";
+    let text = text(deserializer, WANTED)?;
+    text.parse().map_err(|_| de::Error::custom(format!("`{text}` is not {WANTED}")))
+}
 
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Raw {
-            Number(u64),
-            Text(String),
+/// A value for a key whose absence opens something: it cannot be left empty by a template that was given nothing.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// What is written as text, or as a bare number.
+fn text<'de, D: Deserializer<'de>>(deserializer: D, wanted: &'static str) -> Result<String, D::Error> {
+    struct Text(&'static str);
+
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
         }
-        Ok(Self(match Raw::deserialize(deserializer)? {
-            Raw::Number(number) => number.to_string(),
-            Raw::Text(text) => text,
-        }))
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
     }
+
+    deserializer.deserialize_str(Text(wanted))
 }
 
 /// Splits `64KiB` into its number and its unit.

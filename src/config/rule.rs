@@ -1,0 +1,214 @@
+//! Who may do what.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{
+        Error, MapAccess, Visitor,
+        value::{MapAccessDeserializer, StrDeserializer},
+    },
+};
+
+use super::{
+    PathPattern,
+    findings::{Findings, closest, member},
+    identity::check_claim,
+    units,
+};
+
+/// The methods that are registered (RFC 9110 section 16.1, and the registry that it founds), and PURGE of caches.
+const METHODS: &[&str] = &[
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "CONNECT",
+    "COPY",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "OPTIONS",
+    "ORDERPATCH",
+    "PATCH",
+    "POST",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "PUT",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "TRACE",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
+
+/// They are tried one after the other for every request.
+const MAX_RULES: usize = 1000;
+
+/// Who may do what.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The label in logs and metrics. Defaults to `rule-N`, counted from 1.
+    pub name: Option<String>,
+    /// An exact path, `/prefix/**` (which covers `/prefix` itself), or a glob in which `*` stays within one segment.
+    /// Absent = every path.
+    #[serde(default, deserialize_with = "units::given", skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The methods; GET stands for HEAD too. Empty = every method.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Whom it lets through.
+    pub allow: Allow,
+}
+
+/// Whom a rule lets through.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Allow {
+    /// `anyone` or `authenticated`.
+    Class(Class),
+    /// Callers with these properties: each one that is given must hold.
+    Callers(Callers),
+}
+
+/// A class of callers that has a name.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// No credentials needed.
+    Anyone,
+    /// Any caller whom we know.
+    Authenticated,
+}
+
+/// Properties of a caller: each one that is given must hold, and of a list one entry.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Callers {
+    /// The user is one of these (`sub`, or the name of Basic).
+    pub users: Vec<String>,
+    /// The user is in one of these groups.
+    pub groups: Vec<String>,
+    /// Each claim, by its path, equals the value, or holds it when it is a list or a `scope`.
+    pub claims: BTreeMap<String, serde_json::Value>,
+}
+
+impl<'de> Deserialize<'de> for Allow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AllowVisitor)
+    }
+}
+
+/// By hand, because an untagged enum says of whatever is wrong only that no variant matched.
+struct AllowVisitor;
+
+impl<'de> Visitor<'de> for AllowVisitor {
+    type Value = Allow;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`anyone`, `authenticated`, or a map of `users`, `groups` and `claims`")
+    }
+
+    fn visit_str<E: Error>(self, class: &str) -> Result<Allow, E> {
+        Class::deserialize(StrDeserializer::new(class)).map(Allow::Class)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, callers: A) -> Result<Allow, A::Error> {
+        Callers::deserialize(MapAccessDeserializer::new(callers)).map(Allow::Callers)
+    }
+}
+
+impl Rule {
+    /// The label in logs and metrics of this rule, which is entry `i` of the list.
+    pub fn label(&self, i: usize) -> String {
+        self.name.clone().unwrap_or_else(|| format!("rule-{}", i + 1))
+    }
+
+    /// Whether it has to know who is calling.
+    pub(super) fn needs_caller(&self) -> bool {
+        !matches!(self.allow, Allow::Class(Class::Anyone))
+    }
+
+    pub(super) fn check_all(rules: &[Self], findings: &mut Findings<'_>) {
+        if rules.len() > MAX_RULES {
+            let what = format!("there are {} rules, and {MAX_RULES} at the most", rules.len());
+            findings.push("rules", what, "let one pattern stand for several paths");
+            return;
+        }
+        let mut names = BTreeMap::new();
+        let mut earlier: Vec<(String, &Self, Option<PathPattern>)> = Vec::new();
+        for (i, rule) in rules.iter().enumerate() {
+            let key = findings.element("rules", i);
+            rule.check(&key, findings);
+            if let Some(other) = names.insert(rule.label(i), key.clone()) {
+                let what = format!("{other} is called `{}` too", rule.label(i));
+                findings.push(member(&key, "name"), what, "give each rule a name of its own");
+            }
+            let path = match rule.path.as_deref().map(PathPattern::parse).transpose() {
+                Ok(path) => path,
+                Err(what) => {
+                    findings.push(member(&key, "path"), what, "");
+                    continue;
+                }
+            };
+            let covering = earlier.iter().find(|(_, other, other_path)| {
+                let methods = rule.methods.iter().all(|method| other.methods.contains(method));
+                (other.methods.is_empty() || methods && !rule.methods.is_empty())
+                    && match (other_path, &path) {
+                        (None, _) => true,
+                        (Some(_), None) => false,
+                        (Some(wide), Some(narrow)) => wide.covers(narrow),
+                    }
+            });
+            if let Some((other, ..)) = covering {
+                let what = format!("this rule can never match: {other} takes every request that it is for");
+                findings.push(&key, what, format!("move it before {other}, or take it out"));
+            }
+            earlier.push((key, rule, path));
+        }
+    }
+
+    fn check(&self, key: &str, findings: &mut Findings<'_>) {
+        if self.name.as_ref().is_some_and(|name| name.is_empty() || name.contains(char::is_control)) {
+            findings.push(member(key, "name"), "the name is empty or contains a control character", "");
+        }
+        for method in &self.methods {
+            if !METHODS.contains(&method.as_str()) {
+                let remedy =
+                    closest(method, METHODS).map_or_else(String::new, |meant| format!("did you mean `{meant}`?"));
+                findings.push(member(key, "methods"), format!("`{method}` is no HTTP method"), remedy);
+            }
+        }
+        let Allow::Callers(callers) = &self.allow else { return };
+        let allow = member(key, "allow");
+        if callers.users.is_empty() && callers.groups.is_empty() && callers.claims.is_empty() {
+            let remedy = "name `users`, `groups` or `claims`, or write `allow: authenticated`";
+            findings.push(&allow, "this asks nothing of the caller", remedy);
+        }
+        for path in callers.claims.keys() {
+            if let Err(what) = check_claim(path) {
+                findings.push(member(&member(&allow, "claims"), path), what, "");
+            }
+        }
+    }
+}

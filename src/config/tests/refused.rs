@@ -1,0 +1,213 @@
+//! What contradicts itself, and what cannot mean anything.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use super::{Case, SMALLEST};
+
+#[test]
+fn what_cannot_work_together_is_refused() {
+    refused(&[
+        ("listen: {}", "1: listen: there is no certificate to serve TLS with; set `listen.tls`; or"),
+        (
+            "listen: { tls: { certificate: c, key: k }, plaintext: true }",
+            "1: listen.plaintext: `tls` and `plaintext` exclude",
+        ),
+        ("listen: { tls: { certificate: c } }", "1: listen.tls: `key` is missing"),
+        ("admin: { address: 127.0.0.1:8443 }", "1: admin.address: 127.0.0.1:8443 and listen.address 0.0.0.0:8443"),
+        ("upstream: http://127.0.0.1:8443", "1: upstream.address: http://127.0.0.1:8443 is our own listener"),
+        ("upstream: http://localhost:8443/", "is our own listener"),
+        ("upstream: http://[::1]:8443", "is our own listener"),
+        ("upstream: { connect_timeout: 0 }", "1: upstream.connect_timeout: with no time to connect"),
+        ("limits: { handshake_timeout: 0s }", "no TLS handshake succeeds; set it to 10s"),
+        ("limits: { header_timeout: 0 }", "no request succeeds"),
+        ("limits: { client_idle_timeout: 0 }", "no connection succeeds"),
+        ("limits: { max_header_bytes: 1023 }", "set it to 1KiB or more"),
+        ("limits: { http2_streams: 0 }", "listen.http2: false"),
+        ("workers: 65", "65 workers are more than 64"),
+        ("rules: []", "auth: there is neither authentication nor a rule; set `auth` and `rules`; to let everybody in"),
+        ("rules: [{ allow: authenticated }]", "auth: a rule asks who is calling, and there is nothing to prove it by"),
+        (
+            "rules: [];auth: { basic: { users_file: u } }",
+            "1: rules: there is no rule, so that every request would be refused",
+        ),
+        (
+            "auth: { basic: { users_file: u, realm: 'a\"b' } }",
+            "1: auth.basic.realm: the realm is sent in a quoted header",
+        ),
+    ]);
+}
+
+#[test]
+fn issuers_are_told_apart() {
+    refused(&[
+        (
+            "auth: { jwt: [{ keys: { file: a } }, { keys: { file: b }, name: b }] }",
+            "1: auth.jwt[1]: auth.jwt[0] has no `issuer`",
+        ),
+        (
+            "auth: { jwt: [{ issuer: i, keys: { file: a } }, { issuer: i, name: b, keys: { file: b } }] }",
+            "auth.jwt[1].issuer: auth.jwt[0] has the issuer `i` too",
+        ),
+        (
+            "auth: { jwt: [{ issuer: 'https://h/a', keys: { file: a } }, { issuer: 'https://h/b', keys: { file: b } }] }",
+            "auth.jwt[1]: auth.jwt[0] is called `h` too",
+        ),
+        ("auth: { jwt: [{ issuer: '', keys: { file: a } }] }", "issuer: the issuer is empty"),
+        ("auth: { jwt: [{ issuer: null, keys: { file: a } }] }", "issuer: this must be a string, not nothing"),
+        ("auth: { jwt: [{ issuer: i }] }", "auth.jwt[0]: `keys` is missing"),
+        ("auth: { jwt: [{ keys: jwks.json }] }", "keys: `jwks.json` is none of `file`, `pem_file`, `secret_file`"),
+        ("auth: { jwt: [{ keys: file }] }", "keys: this must be a key and its value, not a bare name"),
+        ("auth: { jwt: [{ keys: { url: x } }] }", "keys.url: `url` is none of"),
+        ("auth: { jwt: [{ keys: { file: [x] } }] }", "keys.file: this must be the path of a file, not a list"),
+        ("auth: { jwt: [{ audiences: [''], keys: { file: a } }] }", "audiences: an audience is empty"),
+        ("auth: { jwt: [{ name: '', keys: { file: a } }] }", "name: the name is empty"),
+        ("auth: { jwt: [{ groups_claim: a..b, keys: { file: a } }] }", "groups_claim: `a..b` is no path to a claim"),
+        ("auth: { jwt: [{ groups_claim: '/a~2', keys: { file: a } }] }", "groups_claim: `/a~2` is no JSON pointer"),
+        ("auth: { jwt: [{ algorithms: [], keys: { file: a } }] }", "algorithms: the list is empty"),
+        (
+            "auth: { jwt: [{ algorithms: [RS256, HS256], keys: { file: a } }] }",
+            "HS256 needs a shared secret, and `keys` are public",
+        ),
+        (
+            "auth: { jwt: [{ algorithms: [HS256], keys: { pem_file: a } }] }",
+            "everybody could sign with them; choose among [RS256",
+        ),
+        ("auth: { jwt: [{ algorithms: [ES256], keys: { secret_file: a } }] }", "ES256 needs a public key"),
+        ("auth: { jwt: [{ algorithms: [none], keys: { file: a } }] }", "algorithms[0]: `none` is none of"),
+    ]);
+}
+
+#[test]
+fn rules_that_cannot_mean_what_they_say_are_refused() {
+    refused(&[
+        ("rules: [{ allow: anyone, path: '' }]", "1: rules[0].path: the path is empty; leave the key out"),
+        ("rules: [{ allow: anyone, path: }]", "rules[0].path: this must be a string, not nothing"),
+        ("rules: [{ allow: anyone, path: /a/../b }]", "requests for such paths are refused"),
+        (
+            "rules: [{ allow: anyone, name: a }, { path: /x, allow: anyone }]",
+            "1: rules[1]: this rule can never match: rules[0] takes",
+        ),
+        (
+            "rules: [{ path: /a/**, allow: anyone }, { path: /a/b, methods: [GET], allow: anyone }]",
+            "move it before rules[0]",
+        ),
+        (
+            "rules: [{ path: /a/*, methods: [GET, POST], allow: anyone }, { path: /a/b, methods: [GET], allow: anyone }]",
+            "never match",
+        ),
+        (
+            "rules: [{ name: a, path: /a, allow: anyone }, { name: a, allow: anyone }]",
+            "1: rules[1].name: rules[0] is called `a` too",
+        ),
+        (
+            "rules: [{ name: rule-2, path: /a, allow: anyone }, { allow: anyone }]",
+            "rules[1].name: rules[0] is called `rule-2` too",
+        ),
+        (
+            "rules: [{ methods: [get], allow: anyone }]",
+            "rules[0].methods: `get` is no HTTP method; did you mean `GET`?",
+        ),
+        ("rules: [{ methods: GET, allow: anyone }]", "rules[0].methods: this must be a list, not `GET`"),
+        ("rules: [{ path: / }]", "rules[0]: `allow` is missing"),
+        ("rules: [{ allow: }]", "rules[0].allow: this must be `anyone`, `authenticated`, or a map"),
+        ("rules: [{ allow: true }]", "or a map of `users`, `groups` and `claims`, not `true`"),
+        ("rules: [{ allow: authentcated }]", "did you mean `authenticated`?"),
+        (
+            "rules: [{ allow: {} }];auth: { basic: { users_file: u } }",
+            "rules[0].allow: this asks nothing of the caller",
+        ),
+        ("rules: [{ allow: { users: [] } }];auth: { basic: { users_file: u } }", "this asks nothing of the caller"),
+        (
+            "rules: [{ allow: { users: } }];auth: { basic: { users_file: u } }",
+            "rules[0].allow.users: this must be a list, not nothing",
+        ),
+        (
+            "rules: [{ allow: { claims: { a..b: 1 } } }];auth: { basic: { users_file: u } }",
+            "claims.a..b: `a..b` is no path to a claim",
+        ),
+        ("rules: { allow: anyone }", "1: rules: this must be a list, not a map of keys"),
+    ]);
+    // Neither covers the other.
+    let rules = "rules: [{ path: /a, methods: [GET], allow: anyone }, { path: /a, allow: anyone }, { path: /a/, allow: anyone },
+        { methods: [GET], allow: anyone }, { allow: anyone }]";
+    assert_eq!(Case::yaml(format!("listen: {{ plaintext: true }}\n{rules}")).config().rules.len(), 5);
+}
+
+#[test]
+fn identity_headers_must_be_ours_alone_to_set() {
+    refused(&[
+        (
+            "identity: { headers: { X-Forwarded-For: sub } }",
+            "1: identity.headers.X-Forwarded-For: `X-Forwarded-For` is set by sidegate",
+        ),
+        ("identity: { headers: { x-request-id: sub } }", "is set by sidegate itself"),
+        ("identity: { headers: { Authorization: sub } }", "belongs to HTTP itself"),
+        ("identity: { headers: { Transfer-Encoding: sub } }", "belongs to HTTP itself"),
+        ("identity: { headers: { Proxy: sub } }", "belongs to HTTP itself"),
+        ("identity: { headers: { X_Remote_User: sub } }", "WSGI and CGI take `_` and `-` for the same"),
+        ("identity: { headers: { 'X User': sub } }", "is not the name of a header"),
+        (
+            "identity: { headers: { X-User: sub, x-user: email } }",
+            "identity.headers.x-user: `x-user` and `X-User` are the same header",
+        ),
+        ("identity: { headers: { X-User: sub, X.User: email } }", "are the same header to an app"),
+        ("identity: { headers: { X-User: '' } }", "is no path to a claim"),
+        ("identity: { headers: { X-User: } }", "this must be a string, not nothing"),
+        ("identity: { group_separator: \"\\n\" }", "identity.group_separator: a header cannot carry this separator"),
+        ("identity: { group_separator: '' }", "would be the group `ab`"),
+    ]);
+}
+
+#[test]
+fn values_that_mean_nothing_are_refused() {
+    refused(&[
+        ("workers: -1", "workers: this must be a whole number from 1 on, not `-1`"),
+        ("workers: 1.5", "not `1.5`"),
+        ("workers: many", "not `many`"),
+        ("workers: 18446744073709551616", "not `18446744073709551616`"),
+        (
+            "limits: { http2_streams: 4294967296 }",
+            "http2_streams: this must be a whole number from 0 on, not `4294967296`",
+        ),
+        ("limits: { max_body_bytes: 99999999999GiB }", "`99999999999GiB` is not a size"),
+        (
+            "limits: { max_body_bytes: [1] }",
+            "max_body_bytes: this must be a size like 512B, 64KiB, 10MiB or 1GiB, not a list",
+        ),
+        ("limits: { header_timeout: 30 }", "`30` is not a duration like"),
+        ("limits: { header_timeout: -1s }", "`-1s` is not a duration"),
+        ("limits: { header_timeout: 9000h }", "`9000h` is longer than a year"),
+        ("limits: { header_timeout: 18446744073709551615h }", "is not a duration"),
+        ("limits:", "1: limits: this must be a map of keys, not nothing"),
+        ("listen: { plaintext: 1 }", "listen.plaintext: this must be true or false, not `1`"),
+        ("listen: { plaintext: true, address: ':8443' }", "`:8443` is not an IP address with a port"),
+        ("upstream: 5000", "1: upstream.address: `5000` is not an address of the form"),
+        ("upstream: http://u:p@h:1", "is not an address of the form"),
+        ("upstream: http://h:0", "is not an address of the form"),
+        ("upstream: http://h:1/path", "is not an address of the form"),
+        ("log: { access: { json: 1 } }", "log.access"),
+        ("lisen: { plaintext: true };listen:  {}", "1: lisen: there is no key `lisen` here; did you mean `listen`?"),
+        ("atuh: {};rules: [{ allow: authenticated }]", "1: atuh: there is no key `atuh` here; did you mean `auth`?"),
+        ("surprise: 1", "1: surprise: there is no key `surprise` here; there are `listen`, `upstream`"),
+    ]);
+}
+
+/// `SMALLEST` with `more` beside it is refused for one reason, which begins with the text.
+#[track_caller]
+fn refused(table: &[(&str, &str)]) {
+    for (more, expected) in table {
+        let more = more.replace(';', "\n");
+        let mut yaml = more.clone();
+        for line in SMALLEST.lines() {
+            let key = line.split(':').next().unwrap();
+            if !more.lines().any(|line| line.starts_with(key)) {
+                yaml = format!("{yaml}\n{line}");
+            }
+        }
+        let problems = Case::yaml(&yaml).problems();
+        let problem = problems.first().map(|problem| problem.trim_start_matches("sidegate.yaml:"));
+        assert!(
+            problems.len() == 1 && problem.is_some_and(|p| p.contains(expected)),
+            "{yaml}\n{problems:#?}\n{expected}"
+        );
+    }
+}
