@@ -1,0 +1,188 @@
+//! One password to be checked: the hashing that it takes as data, and carrying it out.
+
+use std::{hint::black_box, sync::Arc, time::Instant};
+
+use super::{
+    cache::{Cache, Fingerprint},
+    credentials::Password,
+    hash::Hash,
+    kind::Kind,
+    users::{Entry, User},
+};
+
+/// A password to be checked. It owns all that it needs, so that it can move to another thread.
+#[derive(Debug)]
+#[must_use = "a password that is not checked lets nobody in"]
+pub struct PasswordCheck {
+    pub(super) entry: Option<Arc<Entry>>,
+    pub(super) password: Password,
+    /// What is hashed after a wrong password, to no effect but the time that it takes.
+    pub(super) rest: Vec<Kind>,
+    pub(super) slow: bool,
+    pub(super) remember: Option<Remember>,
+}
+
+/// Where a right password is remembered, and as what.
+pub(super) struct Remember {
+    pub(super) cache: Arc<Cache>,
+    pub(super) fingerprint: Fingerprint,
+}
+
+impl PasswordCheck {
+    /// Whether [`run`](Self::run) takes so long that it belongs on a thread of [`Hashing`](super::Hashing). It says
+    /// the same of every user of a file, known or not.
+    pub fn is_slow(&self) -> bool {
+        self.slow
+    }
+
+    /// Hashes. Returns the user whose password it is.
+    pub fn run(self) -> Option<Arc<User>> {
+        self.run_with(Hash::matches)
+    }
+
+    fn run_with(self, mut matches: impl FnMut(&Hash, &[u8]) -> bool) -> Option<Arc<User>> {
+        // A page's requests come together: while this one waited, another may have had the answer.
+        if let Some(user) = self.remember.as_ref().and_then(|r| r.cache.find(&r.fingerprint, Instant::now())) {
+            return Some(user);
+        }
+        if let Some(entry) = self.entry.filter(|entry| matches(&entry.hash, self.password.as_bytes())) {
+            if let Some(Remember { cache, fingerprint }) = self.remember {
+                cache.store(fingerprint, entry.user.clone(), Instant::now());
+            }
+            return Some(entry.user.clone());
+        }
+        for kind in self.rest {
+            // Without the black box the compiler may see that nobody wants the result, and leave out the work.
+            black_box(matches(&kind.decoy(), self.password.as_bytes()));
+        }
+        None
+    }
+}
+
+impl std::fmt::Debug for Remember {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Remember")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::path::Path;
+
+    use super::*;
+    use crate::auth::basic::{Credentials, Users, vectors};
+
+    fn users(lines: &[(&str, &str)]) -> Users {
+        let content: String = lines.iter().map(|(name, hash)| format!("{name}:{hash}\n")).collect();
+        Users::parse(Path::new("users"), content.as_bytes(), None).unwrap()
+    }
+
+    fn check(users: &Users, name: &str, password: &str) -> PasswordCheck {
+        users.check(Credentials::new(name, password).unwrap())
+    }
+
+    /// Whom a check lets in, and the kinds of hashes that it ran.
+    fn run(check: PasswordCheck) -> (Option<String>, Vec<Kind>) {
+        let mut ran = Vec::new();
+        let user = check.run_with(|hash, password| {
+            ran.push(hash.kind());
+            hash.matches(password)
+        });
+        (user.map(|user| user.name.to_string()), ran)
+    }
+
+    #[test]
+    fn the_password_of_every_kind_lets_its_user_in_and_no_other_does() {
+        for (hash, password) in vectors::HASHES {
+            let users = users(&[("alice", hash)]);
+            assert_eq!(run(check(&users, "alice", password)).0, Some("alice".to_owned()), "{hash}");
+            let users = self::users(&[("alice", hash)]); // without what the first has remembered
+            for wrong in ["", "wrong", &format!("{password} "), &password[1..], &password.to_uppercase()] {
+                assert_eq!(run(check(&users, "alice", wrong)).0, None, "{hash} {wrong}");
+            }
+            assert_eq!(run(check(&users, "bob", password)).0, None, "{hash}");
+            assert_eq!(run(check(&users, "Alice", password)).0, None, "{hash}");
+            assert_eq!(run(check(&users, "", password)).0, None, "{hash}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_user_costs_what_a_wrong_password_costs() {
+        let names: Vec<String> = (0..vectors::HASHES.len()).map(|i| format!("user{i}")).collect();
+        let lines: Vec<_> =
+            names.iter().map(String::as_str).zip(vectors::HASHES.iter().map(|(hash, _)| *hash)).collect();
+        let users = users(&lines);
+        let totals = |name: &str| {
+            let (user, ran) = run(check(&users, name, "wrong"));
+            assert_eq!(user, None);
+            let mut totals = std::collections::BTreeMap::<Kind, (usize, u32)>::new();
+            for kind in ran {
+                let (count, rounds) = totals.entry(kind.with_rounds(0)).or_default();
+                *count += 1;
+                *rounds += kind.rounds();
+            }
+            totals
+        };
+        let unknown = totals("nobody");
+        assert!(unknown.len() > 6, "the vectors have every kind: {unknown:?}");
+        for name in &names {
+            assert_eq!(totals(name), unknown, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_right_password_costs_one_hash_and_then_none() {
+        let users = users(&[("alice", vectors::BCRYPT), ("bob", vectors::SHA1)]);
+        let (first, second) = (check(&users, "alice", "correct horse"), check(&users, "alice", "correct horse"));
+        assert_eq!(run(first), (Some("alice".to_owned()), vec![Kind::Bcrypt { cost: 4 }]));
+        assert_eq!(run(second), (Some("alice".to_owned()), vec![]), "planned before the first had run");
+    }
+
+    #[test]
+    fn wrong_passwords_are_never_remembered() {
+        let users = users(&[("alice", vectors::BCRYPT)]);
+        for (name, password) in [("alice", "wrong"), ("bob", "correct horse"), ("alic", "ecorrect horse")] {
+            let credentials = || Credentials::new(name, password).unwrap();
+            assert!(users.check(credentials()).run().is_none());
+            assert!(users.remembered(&credentials()).is_none());
+            assert!(users.check(credentials()).run().is_none());
+        }
+        let right = || Credentials::new("alice", "correct horse").unwrap();
+        assert!(users.remembered(&right()).is_none());
+        assert!(users.check(right()).run().is_some());
+        assert_eq!(&*users.remembered(&right()).unwrap().name, "alice");
+        for (name, password) in [("alice", "wrong"), ("bob", "correct horse"), ("alicec", "orrect horse")] {
+            assert!(users.remembered(&Credentials::new(name, password).unwrap()).is_none());
+        }
+    }
+
+    #[test]
+    fn what_one_file_remembers_another_does_not() {
+        let (old, new) = (users(&[("alice", vectors::BCRYPT)]), users(&[("bob", vectors::BCRYPT)]));
+        let alice = || Credentials::new("alice", "correct horse").unwrap();
+        let late = old.check(alice());
+        assert!(late.run().is_some());
+        assert!(old.remembered(&alice()).is_some());
+        assert!(new.remembered(&alice()).is_none());
+        assert!(new.check(alice()).run().is_none());
+    }
+
+    #[test]
+    fn a_file_of_sha_1_is_checked_at_once_and_remembers_nothing() {
+        let users = users(&[("alice", vectors::SHA1)]);
+        assert!(!users.remembers());
+        assert!(!check(&users, "alice", "correct horse").is_slow());
+        assert_eq!(run(check(&users, "nobody", "correct horse")), (None, vec![Kind::Sha1]));
+        assert!(check(&users, "alice", "correct horse").run().is_some());
+        assert!(users.remembered(&Credentials::new("alice", "correct horse").unwrap()).is_none());
+    }
+
+    #[test]
+    fn neither_password_nor_hash_is_printed() {
+        let users = users(&[("alice", vectors::BCRYPT)]);
+        let printed = format!("{users:?} {:?}", check(&users, "alice", "correct horse"));
+        assert!(!printed.contains("correct") && !printed.contains("$2"), "{printed}");
+    }
+}
