@@ -1,0 +1,221 @@
+//! One request on its way through the stack, with what is known of its connection and what was decided on the way.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    sync::{
+        Arc, LazyLock, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{HeaderValue, Request, Version, header::HeaderMap};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::{runtime::Handle, time::timeout};
+
+use crate::{
+    identity::{Identity, Method},
+    reason::Reason,
+};
+
+/// What every layer is handed.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request as it arrived.
+    pub request: Request<Incoming>,
+    /// Whom it came from.
+    pub client: Arc<Client>,
+    /// What the layers leave for the log line and the metrics.
+    pub trail: Arc<Trail>,
+}
+
+impl Exchange {
+    /// A request that has just arrived.
+    pub fn new(request: Request<Incoming>, client: Arc<Client>) -> Self {
+        let trail = Arc::new(Trail::new(request.headers()));
+        Self { request, client, trail }
+    }
+
+    /// Gives up a request that is refused.
+    pub fn refuse(self) {
+        let version = self.request.version();
+        discard(self.request.into_body(), version);
+    }
+}
+
+/// How long the rest of a body is read that nobody wants.
+const DISCARD: Duration = Duration::from_secs(1);
+
+/// Gives up a body that is not wanted, or no longer. Dropping it resets an HTTP/2 stream at once, and clients that are
+/// still sending (curl before 8 among them) then report the reset and not the answer; so the rest is read for a while.
+/// On HTTP/1 the connection ends with the answer, and its stream lingers.
+pub fn discard(mut body: Incoming, version: Version) {
+    if version != Version::HTTP_2 || body.is_end_stream() {
+        return;
+    }
+    let rest = async move { while let Some(Ok(_)) = body.frame().await {} };
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(timeout(DISCARD, rest));
+    }
+}
+
+/// The peer of a connection, made once per connection.
+#[derive(Debug)]
+pub struct Client {
+    /// The other end of the TCP connection.
+    pub address: SocketAddr,
+    /// The same address as the header value that the app is given.
+    pub forwarded_for: HeaderValue,
+    /// Whether the connection is encrypted by us.
+    pub tls: bool,
+}
+
+impl Client {
+    /// The peer at `address`.
+    pub fn new(address: SocketAddr, tls: bool) -> Self {
+        // IPv4-mapped addresses come from dual-stack listeners; the app should not see two forms of one address.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let forwarded_for =
+            HeaderValue::try_from(address.ip().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { address, forwarded_for, tls }
+    }
+
+    /// `https` or `http`.
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
+/// What was decided, for the log line and the metrics.
+#[derive(Debug)]
+pub struct Verdict {
+    /// How the caller was, or would have been, identified.
+    pub method: Method,
+    /// The caller, once proved.
+    pub identity: Option<Arc<Identity>>,
+    /// The index of the rule that decided, where one did.
+    pub rule: Option<usize>,
+    /// Why it was refused, if it was.
+    pub refusal: Option<Reason>,
+    /// Whether the proof had been checked before.
+    pub remembered: bool,
+}
+
+/// What the layers leave behind as a request passes. Each field is written at most once, by one layer.
+#[derive(Debug)]
+pub struct Trail {
+    /// The request's id: the client's when it is well-formed, else one of ours.
+    pub request_id: HeaderValue,
+    verdict: OnceLock<Verdict>,
+    failure: OnceLock<Reason>,
+    upstream_time: OnceLock<Duration>,
+    received: AtomicU64,
+}
+
+impl Trail {
+    fn new(headers: &HeaderMap) -> Self {
+        Self {
+            request_id: request_id(headers),
+            verdict: OnceLock::new(),
+            failure: OnceLock::new(),
+            upstream_time: OnceLock::new(),
+            received: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes what was decided about the caller.
+    pub fn decided(&self, verdict: Verdict) {
+        let _ = self.verdict.set(verdict);
+    }
+
+    /// What was decided, when the request came that far.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.get()
+    }
+
+    /// Notes why the request was refused or broke off. The first reason is the cause, what follows from it is not.
+    pub fn failed(&self, reason: Reason) {
+        let _ = self.failure.set(reason);
+    }
+
+    /// Why the request was refused or broke off.
+    pub fn failure(&self) -> Option<Reason> {
+        self.failure.get().copied()
+    }
+
+    /// Notes how long the app took until its response header.
+    pub fn answered_after(&self, time: Duration) {
+        let _ = self.upstream_time.set(time);
+    }
+
+    /// How long the app took until its response header, when it answered.
+    pub fn upstream_time(&self) -> Option<Duration> {
+        self.upstream_time.get().copied()
+    }
+
+    /// Counts bytes of the request's body as they arrive.
+    pub fn receive(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes of the request's body that arrived.
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+}
+
+/// A name that the client gave the request, when it is one that is safe to repeat in logs and headers; else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let safe = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:".contains(b);
+    match headers.get("x-request-id") {
+        Some(id) if (1..=128).contains(&id.len()) && id.as_bytes().iter().all(safe) => id.clone(),
+        _ => new_request_id(),
+    }
+}
+
+/// 128 bits in hex: a random start, and a step that visits all 2^64 values of the lower half. Unique is all it must be;
+/// a call to the system's random source for each request would cost more than the whole decision.
+fn new_request_id() -> HeaderValue {
+    static START: LazyLock<([u8; 16], AtomicU64)> = LazyLock::new(|| {
+        // The standard library seeds its hash tables from the system; that is random enough for a name.
+        let random = RandomState::new();
+        (hex(random.hash_one(0)), AtomicU64::new(random.hash_one(1)))
+    });
+    let (start, next) = &*START;
+    let mut text = [0; 32];
+    text[..16].copy_from_slice(start);
+    text[16..].copy_from_slice(&hex(next.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed)));
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+fn hex(number: u64) -> [u8; 16] {
+    let nibble = |i: usize| b"0123456789abcdef"[(number >> (60 - 4 * i)) as usize & 0xf];
+    std::array::from_fn(nibble)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_safe_request_id_is_kept_and_an_unsafe_one_replaced() {
+        let id = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-request-id", HeaderValue::from_bytes(value).expect("a header value"));
+            request_id(&headers)
+        };
+        assert_eq!(id(b"b1946ac9-2492:d234.7_a"), "b1946ac9-2492:d234.7_a");
+        for unsafe_id in [&b""[..], b"a b", b"\"", b"\xff", &[b'a'; 129]] {
+            assert_eq!(id(unsafe_id).len(), 32, "{unsafe_id:?}");
+        }
+    }
+
+    #[test]
+    fn new_request_ids_differ() {
+        assert_ne!(new_request_id(), new_request_id());
+    }
+}

@@ -1,0 +1,89 @@
+//! Why a request was refused or broke off: the one list, documented for users in `docs/reasons.md`.
+
+use http::StatusCode;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $status:ident $code:literal $text:literal,)*) => {
+        /// Why a request was refused. One list: the metric's label, the log's field, the body's `error`.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason, in the order of [`Reason::index`].
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The answer's status.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// The stable code: metric label, log field, response body.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// A sentence for a person.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The place in [`Reason::ALL`].
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No credentials of a kind that is accepted here.
+    CredentialsMissing = UNAUTHORIZED "credentials_missing" "Credentials are required.",
+    /// More than one `Authorization` header: two readers could choose differently.
+    CredentialsAmbiguous = UNAUTHORIZED "credentials_ambiguous" "More than one set of credentials was sent.",
+    /// Not a compact JWS, too large, or JSON that has two readings.
+    JwtMalformed = UNAUTHORIZED "jwt_malformed" "The token is not a well-formed JWT.",
+    /// `exp` has passed, or is missing.
+    JwtExpired = UNAUTHORIZED "jwt_expired" "The token has expired.",
+    /// `nbf` is still to come.
+    JwtNotYetValid = UNAUTHORIZED "jwt_not_yet_valid" "The token is not valid yet.",
+    /// The signature does not fit the key.
+    JwtSignature = UNAUTHORIZED "jwt_signature" "The token's signature is not valid.",
+    /// An algorithm that this issuer is not configured for.
+    JwtAlgorithm = UNAUTHORIZED "jwt_algorithm" "The token's algorithm is not accepted.",
+    /// No key of the issuer fits.
+    JwtKeyUnknown = UNAUTHORIZED "jwt_key_unknown" "The token was signed with an unknown key.",
+    /// `iss` is not one that is accepted, or is missing.
+    JwtIssuer = UNAUTHORIZED "jwt_issuer" "The token's issuer is not accepted.",
+    /// `aud` does not name us, or is missing.
+    JwtAudience = UNAUTHORIZED "jwt_audience" "The token is meant for another audience.",
+    /// A claim that is needed is missing or of the wrong type.
+    JwtClaim = UNAUTHORIZED "jwt_claim" "A claim of the token is missing or not acceptable.",
+    /// Not the form of RFC 7617.
+    BasicMalformed = UNAUTHORIZED "basic_malformed" "The basic credentials are not well-formed.",
+    /// Wrong password; and unknown user, so that nobody can find out who exists.
+    PasswordWrong = UNAUTHORIZED "password_wrong" "The user name or password is wrong.",
+    /// The caller is known, and the rule does not let them through.
+    RuleDenied = FORBIDDEN "rule_denied" "You are not allowed to do this.",
+    /// No rule matches, and what no rule allows is denied.
+    NoRule = FORBIDDEN "no_rule" "Nothing allows this request.",
+    /// The target can be read in more than one way.
+    PathAmbiguous = BAD_REQUEST "path_ambiguous" "The request target is ambiguous.",
+    /// A method with a lower-case letter: methods are case-sensitive to us, and not to every app.
+    MethodInvalid = BAD_REQUEST "method_invalid" "The request method is not valid.",
+    /// A header, or the message's framing, can be read in more than one way.
+    HeaderInvalid = BAD_REQUEST "header_invalid" "A request header is not valid.",
+    /// The client broke off its request.
+    RequestIncomplete = BAD_REQUEST "request_incomplete" "The request was not complete.",
+    /// The request's body stood still for longer than `upstream.idle_timeout`.
+    RequestTimeout = REQUEST_TIMEOUT "request_timeout" "The request took too long to arrive.",
+    /// The body is larger than `limits.max_body_bytes`.
+    BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" "The request body is too large.",
+    /// `limits.max_in_flight` is reached, or too many passwords wait to be checked.
+    Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests at once; try again shortly.",
+    /// The app does not accept connections.
+    UpstreamUnreachable = BAD_GATEWAY "upstream_unreachable" "The application cannot be reached.",
+    /// The app closed the connection or broke the protocol before its answer was complete.
+    UpstreamBroken = BAD_GATEWAY "upstream_broken" "The application broke off its answer.",
+    /// The app did not answer in time.
+    UpstreamTimeout = GATEWAY_TIMEOUT "upstream_timeout" "The application did not answer in time.",
+}
