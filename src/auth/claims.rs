@@ -1,0 +1,197 @@
+//! How claims become an identity: claim paths, and the headers that the app is given.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use crate::{
+    config,
+    identity::{Identity, Method},
+};
+
+/// The longest header value made of claims. Apps refuse more than 8 KiB; a caller in a thousand groups should hear
+/// from us why.
+const MAX_HEADER_VALUE: usize = 8 * 1024;
+
+/// A path into the claims: a key, a dotted path (`realm_access.roles`), or a JSON pointer (RFC 6901).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct ClaimPath(String);
+
+impl ClaimPath {
+    pub(super) fn new(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The value there. A key that is the whole path comes first: names like `https://example.com/roles` hold dots.
+    pub(super) fn find<'a>(&self, claims: &'a Value) -> Option<&'a Value> {
+        if let Some(value) = claims.get(&self.0) {
+            return Some(value);
+        }
+        if self.0.starts_with('/') {
+            return claims.pointer(&self.0);
+        }
+        self.0.split('.').try_fold(claims, |value, key| value.get(key))
+    }
+}
+
+/// What of a caller's claims is kept, and in which form.
+#[derive(Debug, Default)]
+pub(super) struct Mapping {
+    headers: Vec<(HeaderName, ClaimPath)>,
+    separator: String,
+    wanted: Vec<ClaimPath>,
+}
+
+impl Mapping {
+    pub(super) fn compile(config: &config::Identity) -> Result<Self, config::Problems> {
+        let mut problems = config::Problems::default();
+        let mut headers = Vec::new();
+        for (name, path) in &config.headers {
+            let invalid = || config::Problem::new(format!("identity.headers.{name}"), "not a header name", "");
+            if let Some(header) = problems.keep(HeaderName::try_from(name.as_str()).map_err(|_| invalid())) {
+                headers.push((header, ClaimPath::new(path)));
+            }
+        }
+        problems.or(Self { headers, separator: config.group_separator.clone(), wanted: Vec::new() })
+    }
+
+    /// The place in [`Identity::claims`] in which a rule will find the claim at `path`.
+    pub(super) fn slot(&mut self, path: &str) -> usize {
+        let path = ClaimPath::new(path);
+        if let Some(slot) = self.wanted.iter().position(|wanted| *wanted == path) {
+            return slot;
+        }
+        self.wanted.push(path);
+        self.wanted.len() - 1
+    }
+
+    /// The identity that `claims` prove. `sub` and `groups` stand for the user and the groups, wherever the issuer
+    /// keeps them.
+    ///
+    /// Returns `None` when a claim cannot be told to the app in a header without changing its meaning.
+    pub(super) fn identify(
+        &self,
+        method: Method,
+        issuer: Arc<str>,
+        user: &str,
+        groups: Vec<String>,
+        claims: &Value,
+    ) -> Option<Identity> {
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for (name, path) in &self.headers {
+            let text = match path.0.as_str() {
+                "sub" => Some(user.to_owned()),
+                "groups" => join(groups.iter().map(String::as_str), &self.separator),
+                _ => path.find(claims).and_then(|value| self.text(value)),
+            };
+            let Some(text) = text.filter(|text| !text.is_empty()) else { continue };
+            if text.len() > MAX_HEADER_VALUE || text.chars().any(char::is_control) {
+                return None;
+            }
+            headers.push((name.clone(), HeaderValue::from_bytes(text.as_bytes()).ok()?));
+        }
+        let claims = self.wanted.iter().map(|path| path.find(claims).cloned()).collect();
+        Some(Identity { user: user.into(), method, issuer, groups, claims, headers })
+    }
+
+    fn text(&self, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+            Value::Array(entries) => join(entries.iter().filter_map(Value::as_str), &self.separator),
+            Value::Null | Value::Object(_) => None,
+        }
+    }
+}
+
+/// A list as one header value. An entry that holds the separator would read as two entries, of which the caller may have
+/// neither: it is left out.
+fn join<'a>(entries: impl Iterator<Item = &'a str>, separator: &str) -> Option<String> {
+    let mut joined = String::new();
+    for entry in entries.filter(|entry| !entry.is_empty() && !entry.contains(separator)) {
+        if !joined.is_empty() {
+            joined.push_str(separator);
+        }
+        joined.push_str(entry);
+    }
+    (!joined.is_empty()).then_some(joined)
+}
+
+/// The groups that a claim lists: a list of strings, or one string.
+pub(super) fn groups(value: Option<&Value>) -> Option<Vec<String>> {
+    match value {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::String(group)) => Some(vec![group.clone()]),
+        Some(Value::Array(groups)) => groups.iter().map(|group| group.as_str().map(str::to_owned)).collect(),
+        Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn headers(claims: &Value, groups: &[&str]) -> Option<Vec<(String, String)>> {
+        let config = config::Identity {
+            headers: [("X-User", "sub"), ("X-Groups", "groups"), ("X-Roles", "realm_access.roles"), ("X-Tenant", "t")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
+            ..config::Identity::default()
+        };
+        let mapping = Mapping::compile(&config).unwrap();
+        let groups = groups.iter().map(|&group| group.to_owned()).collect();
+        let identity = mapping.identify(Method::Jwt, "corp".into(), "alice", groups, claims)?;
+        let text = |value: &HeaderValue| String::from_utf8(value.as_bytes().to_vec()).unwrap();
+        Some(identity.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
+    }
+
+    #[test]
+    fn claims_become_headers() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(headers(&json!({}), &[]), Some(vec![pair("x-user", "alice")]));
+        assert_eq!(
+            headers(&json!({"realm_access": {"roles": ["a", "b"]}, "t": 7}), &["admin", "dev"]),
+            Some(vec![
+                pair("x-groups", "admin,dev"),
+                pair("x-roles", "a,b"),
+                pair("x-tenant", "7"),
+                pair("x-user", "alice")
+            ])
+        );
+        assert_eq!(headers(&json!({"t": {"not": "text"}}), &[]), Some(vec![pair("x-user", "alice")]));
+    }
+
+    #[test]
+    fn a_group_that_holds_the_separator_never_reads_as_two() {
+        let told = headers(&json!({}), &["staff", "x,admin"]).unwrap();
+        assert_eq!(told[0], ("x-groups".to_owned(), "staff".to_owned()));
+    }
+
+    #[test]
+    fn a_claim_that_would_break_a_header_is_refused() {
+        for value in ["a\r\nX-Admin: 1", "a\0b", "a\u{7f}b"] {
+            assert_eq!(headers(&json!({ "t": value }), &[]), None, "{value:?}");
+        }
+        assert_eq!(headers(&json!({ "t": "x".repeat(MAX_HEADER_VALUE + 1) }), &[]), None);
+    }
+
+    #[test]
+    fn a_path_finds_whole_keys_dotted_paths_and_pointers() {
+        let claims = json!({"https://example.com/roles": 1, "a": {"b": {"c": 2}}, "x/y": [3]});
+        for (path, expected) in [
+            ("https://example.com/roles", Some(json!(1))),
+            ("a.b.c", Some(json!(2))),
+            ("/a/b/c", Some(json!(2))),
+            ("/x~1y/0", Some(json!(3))),
+            ("a.c", None),
+            ("a.b.c.d", None),
+        ] {
+            assert_eq!(ClaimPath::new(path).find(&claims).cloned(), expected, "{path}");
+        }
+    }
+}

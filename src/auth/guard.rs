@@ -1,0 +1,183 @@
+//! The layer that decides: the only code that can make a [`Permitted`].
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::SystemTime,
+};
+
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use super::{
+    basic::{Hashing, Overloaded, User},
+    policy::{Decision, Pending, Policy},
+};
+use crate::{
+    denial::Denial,
+    exchange::{Exchange, Verdict},
+    identity::{Caller, Method},
+    reason::Reason,
+    target::Target,
+};
+
+/// A request that the rules allow, with the caller whom they allow. There is no other way to make one than to pass the
+/// [`Guard`], and `proxy::forward` takes nothing else.
+#[derive(Debug)]
+pub struct Permitted {
+    caller: Caller,
+    target: Target,
+    exchange: Exchange,
+}
+
+impl Permitted {
+    /// The request's method.
+    pub fn method(&self) -> &http::Method {
+        self.exchange.request.method()
+    }
+
+    /// Takes it apart, to be forwarded.
+    pub fn into_parts(self) -> (Caller, Target, Exchange) {
+        (self.caller, self.target, self.exchange)
+    }
+}
+
+/// Decides about each request, and hands on those that are allowed.
+#[derive(Clone, Debug)]
+pub struct Guard<S> {
+    policy: Arc<Policy>,
+    hashing: Hashing,
+    inner: S,
+}
+
+impl Guard<()> {
+    /// The layer that decides by `policy` and checks passwords in `hashing`.
+    pub fn layer<S>(policy: Arc<Policy>, hashing: Hashing) -> impl Layer<S, Service = Guard<S>> + Clone {
+        tower::layer::layer_fn(move |inner| Guard { policy: policy.clone(), hashing: hashing.clone(), inner })
+    }
+}
+
+impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exchange> for Guard<S> {
+    type Response = S::Response;
+    type Error = Denial;
+    type Future = ResponseFuture<S>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Denial>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        let request = &exchange.request;
+        let target = match Target::parse(request) {
+            Ok(target) => target,
+            Err(reason) => {
+                exchange.trail.decided(refusal(reason, Method::None, None));
+                return ResponseFuture::denied(reason.into(), exchange);
+            }
+        };
+        match self.policy.decide(request.method(), &target, request.headers(), SystemTime::now()) {
+            Decision::Verify(Pending { check, rule }) if !check.is_slow() => {
+                let decision = self.policy.conclude(rule, check.run().as_deref());
+                ResponseFuture::decided(decision, exchange, target, &mut self.inner)
+            }
+            Decision::Verify(Pending { check, rule }) => {
+                let hashing = self.hashing.clone();
+                let waiting = Waiting { rule, exchange, target, guard: self.clone() };
+                let check = Box::pin(async move { (hashing.run(check).await, waiting) });
+                ResponseFuture { state: State::Verifying { check } }
+            }
+            decision @ (Decision::Deny(..) | Decision::Permit(..)) => {
+                ResponseFuture::decided(decision, exchange, target, &mut self.inner)
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Guard`].
+    pub struct ResponseFuture<S: Service<Permitted>> {
+        #[pin]
+        state: State<S, S::Future>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum State<S, F> {
+        Denied { denial: Option<Denial> },
+        // Boxed: it is large, rare, and would be carried by every request.
+        Verifying { check: Pin<Box<dyn Future<Output = Checked<S>> + Send>> },
+        Forwarding { #[pin] inner: F },
+    }
+}
+
+/// The outcome of a password check, and what waited for it.
+type Checked<S> = (Result<Option<Arc<User>>, Overloaded>, Waiting<S>);
+
+/// What waits for a password check: the policy that ordered it also judges its result.
+struct Waiting<S> {
+    rule: usize,
+    exchange: Exchange,
+    target: Target,
+    guard: Guard<S>,
+}
+
+impl<S: Service<Permitted, Error = Denial>> ResponseFuture<S> {
+    fn denied(denial: Denial, exchange: Exchange) -> Self {
+        exchange.refuse();
+        Self { state: State::Denied { denial: Some(denial) } }
+    }
+
+    /// Does what was decided. This is where a [`Permitted`] comes from.
+    fn decided(decision: Decision, exchange: Exchange, target: Target, inner: &mut S) -> Self {
+        match decision {
+            Decision::Deny(denial, verdict) => {
+                exchange.trail.decided(verdict);
+                Self::denied(denial, exchange)
+            }
+            Decision::Permit(caller, verdict) => {
+                exchange.trail.decided(verdict);
+                let permitted = Permitted { caller, target, exchange };
+                Self { state: State::Forwarding { inner: inner.call(permitted) } }
+            }
+            // A password was checked already; a policy that asks for it twice would never end.
+            Decision::Verify(_) => Self::denied(Reason::PasswordWrong.into(), exchange),
+        }
+    }
+}
+
+impl<S: Service<Permitted, Error = Denial> + Clone> Future for ResponseFuture<S> {
+    type Output = Result<S::Response, Denial>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let mut this = self.as_mut().project();
+            let next = match this.state.as_mut().project() {
+                Projected::Denied { denial } => {
+                    return Poll::Ready(Err(denial.take().unwrap_or(Reason::NoRule.into())));
+                }
+                Projected::Forwarding { inner } => return inner.poll(cx),
+                Projected::Verifying { check } => {
+                    let (outcome, Waiting { rule, exchange, target, mut guard }) = ready!(check.as_mut().poll(cx));
+                    match outcome {
+                        Ok(user) => {
+                            let decision = guard.policy.conclude(rule, user.as_deref());
+                            Self::decided(decision, exchange, target, &mut guard.inner)
+                        }
+                        Err(Overloaded) => {
+                            exchange.trail.decided(refusal(Reason::Overloaded, Method::Basic, Some(rule)));
+                            Self::denied(Reason::Overloaded.into(), exchange)
+                        }
+                    }
+                }
+            };
+            this.state.set(next.state);
+        }
+    }
+}
+
+fn refusal(reason: Reason, method: Method, rule: Option<usize>) -> Verdict {
+    Verdict { method, identity: None, rule, refusal: Some(reason), remembered: false }
+}

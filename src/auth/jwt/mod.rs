@@ -1,0 +1,118 @@
+//! A bearer token becomes an identity, or a reason why not.
+
+use std::{
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use self::{cache::Cache, keys::KeySet, token::Token};
+use super::claims::{self, ClaimPath, Mapping};
+use crate::{
+    config::{self, Algorithm, Problem, Problems},
+    identity::{Identity, Method},
+    reason::Reason,
+};
+
+mod cache;
+mod keys;
+mod token;
+
+/// Every issuer whose tokens are accepted.
+#[derive(Debug)]
+pub(super) struct Issuers {
+    issuers: Vec<Issuer>,
+    cache: Cache,
+}
+
+#[derive(Debug)]
+struct Issuer {
+    label: Arc<str>,
+    /// The `iss` that its tokens must carry; `None` takes those that no other issuer claims.
+    name: Option<String>,
+    audiences: Vec<String>,
+    algorithms: Vec<Algorithm>,
+    keys: KeySet,
+    leeway: Duration,
+    groups: ClaimPath,
+}
+
+impl Issuers {
+    /// Reads the keys of every issuer. The second value lists what works but deserves a look.
+    pub(super) fn compile(config: &[config::Jwt]) -> Result<(Self, Vec<Problem>), Problems> {
+        let mut problems = Problems::default();
+        let mut warnings = Vec::new();
+        let mut issuers = Vec::new();
+        for (i, config) in config.iter().enumerate() {
+            let Some((keys, left_out)) = problems.keep(KeySet::load(config, &format!("auth.jwt[{i}]"))) else {
+                continue;
+            };
+            warnings.extend(left_out);
+            issuers.push(Issuer {
+                label: config.label().into(),
+                name: config.issuer.clone(),
+                audiences: config.audiences.clone(),
+                algorithms: config.accepted_algorithms(),
+                keys,
+                leeway: config.leeway,
+                groups: ClaimPath::new(&config.groups_claim),
+            });
+        }
+        problems.or((Self { issuers, cache: Cache::default() }, warnings))
+    }
+
+    /// Whom `token` stands for at `now`, and whether it had been verified before.
+    pub(super) fn authenticate(
+        &self,
+        token: &[u8],
+        now: SystemTime,
+        mapping: &Mapping,
+    ) -> Result<(Arc<Identity>, bool), Reason> {
+        // A clock before 1970 makes every `nbf` lie in the future: it fails closed.
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if let Some(identity) = self.cache.find(token, now) {
+            return Ok((identity, true));
+        }
+        let token = str::from_utf8(token).map_err(|_| Reason::JwtMalformed)?;
+        let parsed = Token::parse(token)?;
+        let issuer = self.issuer(parsed.issuer()?).ok_or(Reason::JwtIssuer)?;
+        let (identity, expires) = issuer.verify(&parsed, now, mapping)?;
+        let identity = Arc::new(identity);
+        self.cache.insert(token, identity.clone(), expires);
+        Ok((identity, false))
+    }
+
+    /// The issuer that has this name. It only chooses the keys: what was signed with others fails on them.
+    fn issuer(&self, name: Option<&str>) -> Option<&Issuer> {
+        let named = self.issuers.iter().find(|issuer| issuer.name.is_some() && issuer.name.as_deref() == name);
+        named.or_else(|| self.issuers.iter().find(|issuer| issuer.name.is_none()))
+    }
+}
+
+impl Issuer {
+    /// Checks the signature, then the claims: what an unsigned token says is nobody's business.
+    fn verify(&self, token: &Token<'_>, now: u64, mapping: &Mapping) -> Result<(Identity, u64), Reason> {
+        let algorithm = Algorithm::from_str(&token.header.alg).map_err(|_| Reason::JwtAlgorithm)?;
+        if !self.algorithms.contains(&algorithm) {
+            return Err(Reason::JwtAlgorithm);
+        }
+        self.keys.verify(algorithm, token.header.kid.as_deref(), token.message, token.signature)?;
+
+        let leeway = self.leeway.as_secs();
+        let expires = token.time("exp")?.ok_or(Reason::JwtExpired)?.saturating_add(leeway);
+        if expires <= now {
+            return Err(Reason::JwtExpired);
+        }
+        if token.time("nbf")?.is_some_and(|not_before| not_before > now.saturating_add(leeway)) {
+            return Err(Reason::JwtNotYetValid);
+        }
+        if !self.audiences.is_empty() && !token.is_for(&self.audiences) {
+            return Err(Reason::JwtAudience);
+        }
+        let groups = claims::groups(self.groups.find(&token.claims)).ok_or(Reason::JwtClaim)?;
+        let identity = mapping
+            .identify(Method::Jwt, self.label.clone(), token.subject()?, groups, &token.claims)
+            .ok_or(Reason::JwtClaim)?;
+        Ok((identity, expires))
+    }
+}

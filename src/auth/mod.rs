@@ -1,0 +1,11 @@
+//! Who is calling, and may they.
+
+pub use guard::{Guard, Permitted};
+pub use policy::{Decision, Policy};
+
+pub mod basic;
+mod claims;
+mod guard;
+mod jwt;
+mod policy;
+mod rules;

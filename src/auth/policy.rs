@@ -1,0 +1,208 @@
+//! The decision: which rule, who is calling, and may they. Pure and synchronous, so that the whole security argument is
+//! a table of tests, and so that one snapshot decides both who and whether.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::{
+    HeaderMap, Method,
+    header::{AUTHORIZATION, HeaderValue},
+};
+
+use super::{
+    basic::{Credentials, PasswordCheck, User, Users},
+    claims::Mapping,
+    jwt::Issuers,
+    rules::{self, Demand, Rule},
+};
+use crate::{
+    config::{self, Problem, Problems},
+    denial::{Challenges, Denial},
+    exchange::Verdict,
+    identity::{self, Caller, Identity},
+    reason::Reason,
+    target::Target,
+};
+
+/// Everything that decides about a request, compiled from the configuration and the files that it names.
+#[derive(Debug)]
+pub struct Policy {
+    rules: Vec<Rule>,
+    issuers: Option<Issuers>,
+    passwords: Option<Passwords>,
+    mapping: Mapping,
+    challenges: Arc<Challenges>,
+}
+
+#[derive(Debug)]
+struct Passwords {
+    users: Users,
+    label: Arc<str>,
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// Refuse it.
+    Deny(Denial, Verdict),
+    /// Forward it.
+    Permit(Caller, Verdict),
+    /// Check a password first, which may take too long to be done here; then [`Policy::conclude`].
+    Verify(Pending),
+}
+
+/// What the credentials are worth.
+enum Proof {
+    Known { identity: Arc<Identity>, remembered: bool },
+    Unchecked(PasswordCheck),
+}
+
+/// A decision that waits for a password check.
+#[derive(Debug)]
+pub struct Pending {
+    /// The check. It may take a second of computing.
+    pub check: PasswordCheck,
+    /// The rule that asks for it.
+    pub rule: usize,
+}
+
+/// How far a request was understood when it was refused.
+struct Refused(Reason, identity::Method);
+
+impl Policy {
+    /// Reads all that the configuration names: keys, users, groups. The second value lists what works but deserves a
+    /// look.
+    ///
+    /// # Errors
+    /// All the problems, not the first.
+    pub fn compile(config: &config::Config) -> Result<(Self, Vec<Problem>), Problems> {
+        let mut problems = Problems::default();
+        let mut warnings = Vec::new();
+        let mapping = problems.keep(Mapping::compile(&config.identity));
+        let issuers = problems.keep(Issuers::compile(&config.auth.jwt)).map(|(issuers, left_out)| {
+            warnings.extend(left_out);
+            (!config.auth.jwt.is_empty()).then_some(issuers)
+        });
+        let passwords = match &config.auth.basic {
+            None => Some(None),
+            Some(basic) => problems.keep(Users::load(basic)).map(|users| {
+                warnings.extend_from_slice(users.warnings());
+                Some(Passwords { users, label: basic.realm.as_str().into() })
+            }),
+        };
+        let challenges = Arc::new(Challenges {
+            bearer: !config.auth.jwt.is_empty(),
+            basic: config.auth.basic.as_ref().map(|basic| basic.realm.clone()),
+        });
+        // The rules add the claims that they ask for to the mapping; without one they are still checked.
+        let mut mapping = mapping.unwrap_or_default();
+        let rules = problems.keep(rules::compile(&config.rules, &mut mapping));
+        match (rules, issuers, passwords) {
+            (Some(rules), Some(issuers), Some(passwords)) => {
+                problems.or((Self { rules, issuers, passwords, mapping, challenges }, warnings))
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// Decides about a request, at `now`.
+    pub fn decide(&self, method: &Method, target: &Target, headers: &HeaderMap, now: SystemTime) -> Decision {
+        let Some(rule) = self.rule(method, target.path()) else {
+            return Decision::deny(Reason::NoRule.into(), identity::Method::None, None);
+        };
+        if target.second_reading().is_some_and(|path| self.rule(method, path) != Some(rule)) {
+            return Decision::deny(Reason::PathAmbiguous.into(), identity::Method::None, Some(rule));
+        }
+        if matches!(self.rules[rule].demand, Demand::Nothing) {
+            let verdict = Verdict {
+                method: identity::Method::None,
+                identity: None,
+                rule: Some(rule),
+                refusal: None,
+                remembered: false,
+            };
+            return Decision::Permit(Caller::Anonymous, verdict);
+        }
+        match self.identify(headers, now) {
+            Ok(Proof::Known { identity, remembered }) => self.judge(identity, remembered, rule),
+            Ok(Proof::Unchecked(check)) => Decision::Verify(Pending { check, rule }),
+            Err(Refused(reason, method)) => {
+                Decision::deny(Denial::challenge(reason, self.challenges.clone()), method, Some(rule))
+            }
+        }
+    }
+
+    /// Decides about a request whose password was checked: `user` is who it proved. `rule` is the one that asked.
+    pub fn conclude(&self, rule: usize, user: Option<&User>) -> Decision {
+        match user.and_then(|user| self.user_identity(user)) {
+            Some(identity) => self.judge(Arc::new(identity), false, rule),
+            None => {
+                let denial = Denial::challenge(Reason::PasswordWrong, self.challenges.clone());
+                Decision::deny(denial, identity::Method::Basic, Some(rule))
+            }
+        }
+    }
+
+    fn rule(&self, method: &Method, path: &str) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.matches(method, path))
+    }
+
+    /// Who is calling, or what has to be checked to know it.
+    fn identify(&self, headers: &HeaderMap, now: SystemTime) -> Result<Proof, Refused> {
+        let value = authorization(headers)?;
+        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+        if let Some(issuers) = self.issuers.as_ref().filter(|_| scheme.eq_ignore_ascii_case(b"bearer")) {
+            let refused = |reason| Refused(reason, identity::Method::Jwt);
+            let token = value[scheme.len()..].trim_ascii();
+            let (identity, remembered) = issuers.authenticate(token, now, &self.mapping).map_err(refused)?;
+            return Ok(Proof::Known { identity, remembered });
+        }
+        if let Some(passwords) = self.passwords.as_ref().filter(|_| scheme.eq_ignore_ascii_case(b"basic")) {
+            let refused = |reason| Refused(reason, identity::Method::Basic);
+            let credentials = Credentials::parse(value).map_err(|_| refused(Reason::BasicMalformed))?;
+            let Some(user) = passwords.users.remembered(&credentials) else {
+                return Ok(Proof::Unchecked(passwords.users.check(credentials)));
+            };
+            let identity = self.user_identity(&user).ok_or(refused(Reason::PasswordWrong))?;
+            return Ok(Proof::Known { identity: Arc::new(identity), remembered: true });
+        }
+        Err(Refused(Reason::CredentialsMissing, identity::Method::None))
+    }
+
+    fn judge(&self, identity: Arc<Identity>, remembered: bool, rule: usize) -> Decision {
+        let caller = Caller::Known(identity.clone());
+        let allowed = self.rules[rule].allows(&caller);
+        let verdict = Verdict {
+            method: identity.method,
+            identity: Some(identity),
+            rule: Some(rule),
+            refusal: (!allowed).then_some(Reason::RuleDenied),
+            remembered,
+        };
+        if allowed { Decision::Permit(caller, verdict) } else { Decision::Deny(Reason::RuleDenied.into(), verdict) }
+    }
+
+    fn user_identity(&self, user: &User) -> Option<Identity> {
+        let label = self.passwords.as_ref()?.label.clone();
+        let groups = user.groups.iter().map(ToString::to_string).collect();
+        self.mapping.identify(identity::Method::Basic, label, &user.name, groups, &serde_json::Value::Null)
+    }
+}
+
+impl Decision {
+    fn deny(denial: Denial, method: identity::Method, rule: Option<usize>) -> Self {
+        let verdict = Verdict { method, identity: None, rule, refusal: Some(denial.reason), remembered: false };
+        Self::Deny(denial, verdict)
+    }
+}
+
+/// The one `Authorization` header.
+fn authorization(headers: &HeaderMap) -> Result<&[u8], Refused> {
+    let refused = |reason| Refused(reason, identity::Method::None);
+    let mut values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let value = values.next().ok_or(refused(Reason::CredentialsMissing))?;
+    // Two readers could choose differently.
+    if values.next().is_some() { Err(refused(Reason::CredentialsAmbiguous)) } else { Ok(value) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! The security argument as a table: what is decided about which request.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::Request;
+use jsonwebtoken::{EncodingKey, Header};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::{Config, Source};
+
+const NOW: u64 = 1_800_000_000;
+
+/// A policy with an issuer and two users, and the issuer's key.
+struct Fixture {
+    policy: Policy,
+    key: KeyPair,
+    other_key: KeyPair,
+}
+
+/// What a decision comes down to.
+#[derive(Debug, Eq, PartialEq)]
+enum Outcome {
+    Anonymous,
+    Known(String),
+    Denied(Reason),
+}
+
+use Outcome::{Anonymous, Denied};
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with_rule("{ path: /app/**, allow: authenticated }")
+    }
+
+    /// A policy whose last rule is this one.
+    fn with_rule(last: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        fs::write(path("issuer.pem"), key.public_key_pem()).unwrap();
+        let hash = crate::auth::basic::hash_password("wonderland", "bcrypt".parse().unwrap(), Some(4)).unwrap();
+        fs::write(path("users"), format!("alice:{hash}\nbob:{hash}\n")).unwrap();
+        fs::write(path("groups"), "admin: alice\n").unwrap();
+        let text = format!(
+            "listen: {{ plaintext: true }}
+auth:
+  jwt: [{{ issuer: https://login.example/, audiences: [orders], keys: {{ pem_file: {} }} }}]
+  basic: {{ users_file: {}, groups_file: {} }}
+rules:
+  - {{ path: /public/**, allow: anyone }}
+  - {{ path: /admin/**, allow: {{ groups: [admin] }} }}
+  - {{ path: /orders/**, methods: [POST], allow: {{ claims: {{ scope: 'orders:write' }} }} }}
+  - {{ path: /alice, allow: {{ users: [alice], groups: [admin] }} }}
+  - {last}
+",
+            path("issuer.pem"),
+            path("users"),
+            path("groups")
+        );
+        fs::write(path("sidegate.yaml"), text).unwrap();
+        let source = Source { file: Some(path("sidegate.yaml").into()), ..Source::default() };
+        let config: Config = config::load(&source).unwrap().config;
+        let (policy, _) = Policy::compile(&config).unwrap();
+        Self { policy, key, other_key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap() }
+    }
+
+    fn sign(key: &KeyPair, claims: &Value) -> String {
+        let header = Header::new(jsonwebtoken::Algorithm::ES256);
+        let token = jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(&key.serialize_der())).unwrap();
+        format!("Bearer {token}")
+    }
+
+    /// A token with the claims that it should have, but for `changes`; `null` takes one away.
+    fn token(&self, changes: Value) -> String {
+        let mut claims = json!({"iss": "https://login.example/", "aud": "orders", "sub": "carol", "exp": NOW + 300, "nbf": NOW - 300});
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        Self::sign(&self.key, &claims)
+    }
+
+    fn decide(&self, method: &str, path: &str, authorization: &[&str]) -> Outcome {
+        let mut request = Request::builder().method(method).uri(path).header("host", "app.example");
+        for value in authorization {
+            request = request.header("authorization", *value);
+        }
+        let request = request.body(()).unwrap();
+        let target = match Target::parse(&request) {
+            Ok(target) => target,
+            Err(reason) => return Denied(reason),
+        };
+        let now = UNIX_EPOCH + Duration::from_secs(NOW);
+        let decision = match self.policy.decide(request.method(), &target, request.headers(), now) {
+            Decision::Verify(Pending { check, rule }) => self.policy.conclude(rule, check.run().as_deref()),
+            decision @ (Decision::Deny(..) | Decision::Permit(..)) => decision,
+        };
+        match decision {
+            Decision::Permit(Caller::Anonymous, _) => Anonymous,
+            Decision::Permit(Caller::Known(identity), _) => Outcome::Known(identity.user.to_string()),
+            Decision::Deny(denial, _) => Denied(denial.reason),
+            Decision::Verify(_) => panic!("a password was checked, and is to be checked again"),
+        }
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+fn known(user: &str) -> Outcome {
+    Outcome::Known(user.to_owned())
+}
+
+#[test]
+fn rules_decide_in_their_order_and_what_none_allows_is_denied() {
+    let f = Fixture::new();
+    let (alice, bob) = (basic("alice", "wonderland"), basic("bob", "wonderland"));
+    let (carol, writer) = (f.token(json!({})), f.token(json!({"scope": "orders:read orders:write"})));
+    let admin = f.token(json!({"groups": ["admin"]}));
+    for (method, path, authorization, expected) in [
+        ("GET", "/public/x", None, Anonymous),
+        ("GET", "/public", None, Anonymous),
+        // A public route asks nobody, and so believes nobody.
+        ("GET", "/public/x", Some(&alice), Anonymous),
+        ("GET", "/publicity", None, Denied(Reason::NoRule)),
+        ("GET", "/", Some(&alice), Denied(Reason::NoRule)),
+        ("GET", "/app/", None, Denied(Reason::CredentialsMissing)),
+        ("GET", "/app/", Some(&bob), known("bob")),
+        ("GET", "/app/", Some(&carol), known("carol")),
+        ("GET", "/admin/", Some(&alice), known("alice")),
+        ("GET", "/admin/", Some(&bob), Denied(Reason::RuleDenied)),
+        ("GET", "/admin/", Some(&carol), Denied(Reason::RuleDenied)),
+        ("GET", "/admin/", Some(&admin), known("carol")),
+        ("POST", "/orders/1", Some(&writer), known("carol")),
+        ("POST", "/orders/1", Some(&carol), Denied(Reason::RuleDenied)),
+        ("GET", "/orders/1", Some(&writer), Denied(Reason::NoRule)),
+        ("GET", "/alice", Some(&alice), known("alice")),
+        ("GET", "/alice", Some(&bob), Denied(Reason::RuleDenied)),
+        ("GET", "/alice", Some(&admin), Denied(Reason::RuleDenied)),
+        ("GET", "/app/../admin", Some(&bob), Denied(Reason::PathAmbiguous)),
+        ("GET", "/app/%2e%2e/admin", Some(&bob), Denied(Reason::PathAmbiguous)),
+        ("GET", "/%61pp/", Some(&bob), known("bob")),
+        // The app may read `/admin;x` as `/admin`: the two readings must not be decided by two rules.
+        ("GET", "/admin;x/", Some(&bob), Denied(Reason::NoRule)),
+        ("GET", "/app/a;x", Some(&bob), known("bob")),
+    ] {
+        let authorization: Vec<_> = authorization.into_iter().map(String::as_str).collect();
+        assert_eq!(f.decide(method, path, &authorization), expected, "{method} {path} {authorization:?}");
+    }
+}
+
+#[test]
+fn two_readings_of_a_path_that_two_rules_decide_are_refused() {
+    let f = Fixture::with_rule("{ allow: authenticated }");
+    let bob = basic("bob", "wonderland");
+    // To Flask this is a path like any other, for which the last rule is meant; to Tomcat it is /admin/users.
+    assert_eq!(f.decide("GET", "/admin;x/users", &[&bob]), Denied(Reason::PathAmbiguous));
+    assert_eq!(f.decide("GET", "/admin%3bx/users", &[&bob]), Denied(Reason::PathAmbiguous));
+    // Both readings are for the last rule.
+    assert_eq!(f.decide("GET", "/cart;jsessionid=1", &[&bob]), known("bob"));
+}
+
+#[test]
+fn a_token_is_believed_only_when_everything_about_it_is_right() {
+    let f = Fixture::new();
+    let anyone = json!({"iss": "https://login.example/", "aud": "orders", "sub": "mallory", "exp": NOW + 300});
+    let good = f.token(json!({}));
+    let (start, end) = good.split_at(good.len() - 20);
+    let forged =
+        format!("{start}{}", if end.starts_with('A') { end.replacen('A', "B", 1) } else { format!("A{}", &end[1..]) });
+    for (token, expected) in [
+        (f.token(json!({})), known("carol")),
+        (f.token(json!({"aud": ["billing", "orders"]})), known("carol")),
+        (f.token(json!({"exp": NOW - 29})), known("carol")),
+        (f.token(json!({"nbf": NOW + 30})), known("carol")),
+        (f.token(json!({"nbf": null})), known("carol")),
+        (f.token(json!({"exp": NOW - 30})), Denied(Reason::JwtExpired)),
+        (f.token(json!({"exp": null})), Denied(Reason::JwtExpired)),
+        (f.token(json!({"exp": (NOW + 300).to_string()})), Denied(Reason::JwtClaim)),
+        (f.token(json!({"nbf": NOW + 31})), Denied(Reason::JwtNotYetValid)),
+        (f.token(json!({"nbf": "soon"})), Denied(Reason::JwtClaim)),
+        (f.token(json!({"aud": "billing"})), Denied(Reason::JwtAudience)),
+        (f.token(json!({"aud": null})), Denied(Reason::JwtAudience)),
+        (f.token(json!({"aud": []})), Denied(Reason::JwtAudience)),
+        (f.token(json!({"iss": "https://evil.example/"})), Denied(Reason::JwtIssuer)),
+        (f.token(json!({"iss": null})), Denied(Reason::JwtIssuer)),
+        (f.token(json!({"iss": ["https://login.example/"]})), Denied(Reason::JwtIssuer)),
+        (f.token(json!({"sub": null})), Denied(Reason::JwtClaim)),
+        (f.token(json!({"sub": ""})), Denied(Reason::JwtClaim)),
+        (f.token(json!({"sub": 7})), Denied(Reason::JwtClaim)),
+        (f.token(json!({"groups": {"admin": true}})), Denied(Reason::JwtClaim)),
+        (f.token(json!({"email": "a\r\nX-Admin: 1"})), Denied(Reason::JwtClaim)),
+        (Fixture::sign(&f.other_key, &anyone), Denied(Reason::JwtSignature)),
+        (forged, Denied(Reason::JwtSignature)),
+        ("Bearer ".to_owned(), Denied(Reason::JwtMalformed)),
+        ("Bearer x".to_owned(), Denied(Reason::JwtMalformed)),
+    ] {
+        assert_eq!(f.decide("GET", "/app/", &[&token]), expected, "{token}");
+    }
+}
+
+#[test]
+fn a_token_that_was_believed_is_not_believed_after_its_end() {
+    let f = Fixture::new();
+    let token = f.token(json!({}));
+    let request = Request::get("/app/").header("host", "a").header("authorization", &token).body(()).unwrap();
+    let target = Target::parse(&request).unwrap();
+    let at = |seconds| {
+        let now = UNIX_EPOCH + Duration::from_secs(seconds);
+        match f.policy.decide(request.method(), &target, request.headers(), now) {
+            Decision::Permit(_, verdict) => Ok(verdict.remembered),
+            decision @ (Decision::Deny(..) | Decision::Verify(_)) => Err(format!("{decision:?}")),
+        }
+    };
+    assert_eq!(at(NOW), Ok(false));
+    assert_eq!(at(NOW + 1), Ok(true));
+    assert_eq!(at(NOW + 329), Ok(true));
+    assert!(at(NOW + 330).unwrap_err().contains("JwtExpired"));
+}
+
+#[test]
+fn a_password_is_believed_only_with_its_user() {
+    let f = Fixture::new();
+    for (authorization, expected) in [
+        (basic("alice", "wonderland"), known("alice")),
+        (basic("alice", "wonderlan"), Denied(Reason::PasswordWrong)),
+        (basic("alice", ""), Denied(Reason::PasswordWrong)),
+        (basic("Alice", "wonderland"), Denied(Reason::PasswordWrong)),
+        (basic("nobody", "wonderland"), Denied(Reason::PasswordWrong)),
+        (basic("alic", "ewonderland"), Denied(Reason::PasswordWrong)),
+        ("Basic !".to_owned(), Denied(Reason::BasicMalformed)),
+        ("Digest x".to_owned(), Denied(Reason::CredentialsMissing)),
+        ("Negotiate".to_owned(), Denied(Reason::CredentialsMissing)),
+        (String::new(), Denied(Reason::CredentialsMissing)),
+    ] {
+        // Twice: what the first time left behind must not change the answer.
+        assert_eq!(f.decide("GET", "/app/", &[&authorization]), expected, "{authorization}");
+        assert_eq!(f.decide("GET", "/app/", &[&authorization]), expected, "{authorization} again");
+    }
+}
+
+#[test]
+fn two_sets_of_credentials_are_ambiguous() {
+    let f = Fixture::new();
+    let (alice, carol) = (basic("alice", "wonderland"), f.token(json!({})));
+    assert_eq!(f.decide("GET", "/app/", &[&alice, &carol]), Denied(Reason::CredentialsAmbiguous));
+    assert_eq!(f.decide("GET", "/app/", &[&alice, &alice]), Denied(Reason::CredentialsAmbiguous));
+}

@@ -1,0 +1,137 @@
+//! Who may do what: the compiled rules.
+
+use http::Method;
+use serde_json::Value;
+
+use super::claims::Mapping;
+use crate::{
+    config::{self, Allow, Class, PathPattern, Problem, Problems},
+    identity::{Caller, Identity},
+};
+
+/// One rule, ready to be matched.
+#[derive(Debug)]
+pub(super) struct Rule {
+    path: Option<PathPattern>,
+    methods: Vec<Method>,
+    pub(super) demand: Demand,
+}
+
+/// What a rule demands of the caller.
+#[derive(Debug)]
+pub(super) enum Demand {
+    /// Nothing: nobody is asked for credentials.
+    Nothing,
+    /// Any caller whom we know.
+    Known,
+    /// A caller with these properties.
+    Callers(Callers),
+}
+
+/// Each list that is not empty must be met; within a list one entry is enough.
+#[derive(Debug)]
+pub(super) struct Callers {
+    users: Vec<String>,
+    groups: Vec<String>,
+    claims: Vec<(usize, Value)>,
+}
+
+/// Compiles the rules; the claims that they ask for get a place in `mapping`.
+pub(super) fn compile(config: &[config::Rule], mapping: &mut Mapping) -> Result<Vec<Rule>, Problems> {
+    let mut problems = Problems::default();
+    let rules = config.iter().enumerate().filter_map(|(i, rule)| {
+        let place = |key: &str| format!("rules[{i}].{key}");
+        let path = rule
+            .path
+            .as_deref()
+            .map(|path| PathPattern::parse(path).map_err(|what| Problem::new(place("path"), what, "")));
+        let path = path.map_or(Some(None), |path| problems.keep(path).map(Some));
+        let methods = rule.methods.iter().map(|method| {
+            method
+                .parse::<Method>()
+                .map_err(|_| Problem::new(place("methods"), format!("`{method}` is not a method"), ""))
+        });
+        let methods: Option<Vec<_>> = methods.map(|method| problems.keep(method)).collect();
+        let demand = match &rule.allow {
+            Allow::Class(Class::Anyone) => Demand::Nothing,
+            Allow::Class(Class::Authenticated) => Demand::Known,
+            Allow::Callers(callers) => Demand::Callers(Callers {
+                users: callers.users.clone(),
+                groups: callers.groups.clone(),
+                claims: callers.claims.iter().map(|(path, value)| (mapping.slot(path), value.clone())).collect(),
+            }),
+        };
+        Some(Rule { path: path?, methods: methods?, demand })
+    });
+    let rules: Vec<_> = rules.collect();
+    problems.or(rules)
+}
+
+impl Rule {
+    /// Whether it decides about `method` on the canonical `path`.
+    pub(super) fn matches(&self, method: &Method, path: &str) -> bool {
+        // Apps answer HEAD with what they do for GET, so a rule about GET is one about HEAD.
+        let named = |method| self.methods.contains(method);
+        (self.methods.is_empty() || named(method) || (*method == Method::HEAD && named(&Method::GET)))
+            && self.path.as_ref().is_none_or(|pattern| pattern.matches(path))
+    }
+
+    /// Whether it lets `caller` through.
+    pub(super) fn allows(&self, caller: &Caller) -> bool {
+        match (&self.demand, caller) {
+            (Demand::Nothing, _) | (Demand::Known, Caller::Known(_)) => true,
+            (Demand::Callers(callers), Caller::Known(identity)) => callers.include(identity),
+            (Demand::Known | Demand::Callers(_), Caller::Anonymous) => false,
+        }
+    }
+}
+
+impl Callers {
+    fn include(&self, identity: &Identity) -> bool {
+        let user = self.users.is_empty() || self.users.iter().any(|user| **user == *identity.user);
+        let group = self.groups.is_empty() || self.groups.iter().any(|group| identity.groups.contains(group));
+        let claim = |(slot, wanted): &(usize, Value)| {
+            identity.claims.get(*slot).and_then(Option::as_ref).is_some_and(|claim| holds(claim, wanted))
+        };
+        user && group && self.claims.iter().all(claim)
+    }
+}
+
+/// Whether `claim` is `wanted`, or holds it: as an entry of a list, or as a word of a space-separated list, the form of
+/// `scope` (RFC 8693 section 4.2). Of several wanted values one is enough.
+fn holds(claim: &Value, wanted: &Value) -> bool {
+    if let Value::Array(choices) = wanted {
+        return choices.iter().any(|choice| holds(claim, choice));
+    }
+    match (claim, wanted) {
+        (Value::Array(entries), _) => entries.iter().any(|entry| entry == wanted),
+        (Value::String(words), Value::String(word)) => words == word || words.split(' ').any(|w| w == word),
+        _ => claim == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_holds_what_is_wanted() {
+        for (claim, wanted, expected) in [
+            (json!("orders:read orders:write"), json!("orders:write"), true),
+            (json!("orders:write-all"), json!("orders:write"), false),
+            (json!(["a", "b"]), json!("b"), true),
+            (json!(["a b"]), json!("b"), false),
+            (json!("a"), json!(["x", "a"]), true),
+            (json!(true), json!(true), true),
+            (json!("true"), json!(true), false),
+            (json!(7), json!(7), true),
+            (json!(""), json!(""), true),
+            (json!({"a": 1}), json!("a"), false),
+            (json!("a"), json!([]), false),
+        ] {
+            assert_eq!(holds(&claim, &wanted), expected, "{claim} {wanted}");
+        }
+    }
+}
