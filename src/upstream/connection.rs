@@ -1,0 +1,211 @@
+//! One HTTP/1.1 connection to the app, driven by whoever holds it.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{
+        TrySendError,
+        http1::{self, SendRequest},
+    },
+};
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{Upload, stall::Stall};
+use crate::exchange::Trail;
+
+/// Larger header sections of an answer are refused.
+const MAX_HEADER_BYTES: u64 = 256 * 1024;
+
+/// A connection to the app.
+pub struct Connection {
+    sender: SendRequest<Upload>,
+    driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Upload>>>,
+    closed: bool,
+    /// Since when it has waited for its next request, if it does.
+    resting: Option<Instant>,
+    gauges: Gauges,
+    stall: Stall,
+}
+
+/// How many connections to the app there are.
+#[derive(Clone, Debug)]
+pub struct Gauges {
+    /// Those that carry a request.
+    pub active: Gauge,
+    /// Those that wait for one.
+    pub idle: Gauge,
+}
+
+/// Why a request got no answer.
+#[derive(Debug)]
+pub enum SendError {
+    /// Not a byte of the request was written: it may be sent again, whatever it is.
+    Unsent(Box<Request<Upload>>),
+    /// The connection ended, or what came is not HTTP.
+    Broken(hyper::Error),
+    /// The connection ended without a word.
+    Closed,
+    /// The header of the answer did not come in time.
+    Timeout,
+}
+
+impl Connection {
+    /// Speaks HTTP over a connected stream. The header of an answer may take as long as `response_timeout`.
+    pub(super) async fn new(
+        stream: TcpStream,
+        gauges: Gauges,
+        response_timeout: Duration,
+    ) -> Result<Self, hyper::Error> {
+        let (sender, driver) = http1::Builder::new()
+            .max_header_size(usize::try_from(MAX_HEADER_BYTES).unwrap_or(usize::MAX))
+            .handshake(TokioIo::new(stream))
+            .await?;
+        gauges.active.inc();
+        Ok(Self {
+            sender,
+            driver: Box::pin(driver),
+            closed: false,
+            resting: None,
+            gauges,
+            stall: Stall::new(response_timeout),
+        })
+    }
+
+    /// Whether it can carry a request now. Looks at the socket, so an end that has arrived is seen; leaves no waker
+    /// behind, so that nothing which happens to an idle connection wakes the task that used it last.
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.closed && self.sender.is_ready()
+    }
+
+    /// It waits for its next request from now on.
+    pub(super) fn rest(&mut self) {
+        self.resting = Some(Instant::now());
+        self.gauges.active.dec();
+        self.gauges.idle.inc();
+    }
+
+    /// It carries a request from now on.
+    pub(super) fn work(&mut self) {
+        self.resting = None;
+        self.gauges.idle.dec();
+        self.gauges.active.inc();
+    }
+
+    /// How long it has waited.
+    pub(super) fn rested(&self) -> Duration {
+        self.resting.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Sends a request, and drives the connection until the header of the answer is there; then gives it back.
+    ///
+    /// # Errors
+    /// The connection ended, what came is not HTTP, or nothing came within `response_timeout` of the last byte sent.
+    pub fn send(
+        mut self,
+        request: Request<Upload>,
+        trail: Arc<Trail>,
+    ) -> impl Future<Output = Result<(Response<Incoming>, Self), SendError>> + Send + use<> {
+        self.stall.moved();
+        let received = trail.received();
+        // Handed over here and now: a future that held the request until its first poll would be twice as large.
+        let answer = self.sender.try_send_request(request);
+        Sending { connection: Some(self), answer, trail, received }
+    }
+
+    /// Lets the connection read and write what it can.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.closed {
+            self.closed = self.driver.as_mut().poll(cx).is_ready();
+        }
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+pin_project! {
+    /// A request that was handed to its connection.
+    struct Sending<F> {
+        connection: Option<Connection>,
+        #[pin]
+        answer: F,
+        trail: Arc<Trail>,
+        received: u64,
+    }
+}
+
+impl<F> Future for Sending<F>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>>,
+{
+    type Output = Result<(Response<Incoming>, Connection), SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(connection) = this.connection else { return Poll::Ready(Err(SendError::Closed)) };
+        // Only the driver can make progress, and it is polled right here: it alone needs the real waker.
+        let mut unwoken = Context::from_waker(Waker::noop());
+        connection.drive(cx);
+        if let Poll::Ready(answer) = this.answer.as_mut().poll(&mut unwoken) {
+            let response = answer?;
+            return Poll::Ready(
+                this.connection.take().map(|connection| (response, connection)).ok_or(SendError::Closed),
+            );
+        }
+        if connection.closed {
+            return Poll::Ready(Err(SendError::Closed));
+        }
+        // An upload that takes longer than the app may think: it has a limit of its own between its chunks.
+        while connection.stall.poll(cx).is_ready() {
+            if this.trail.received() == *this.received {
+                return Poll::Ready(Err(SendError::Timeout));
+            }
+            *this.received = this.trail.received();
+            connection.stall.moved();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.resting.is_some() {
+            self.gauges.idle.dec()
+        } else {
+            self.gauges.active.dec()
+        };
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("closed", &self.closed)
+            .field("resting", &self.resting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<TrySendError<Request<Upload>>> for SendError {
+    fn from(mut error: TrySendError<Request<Upload>>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::Unsent(Box::new(request)),
+            None => Self::Broken(error.into_error()),
+        }
+    }
+}

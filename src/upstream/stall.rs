@@ -1,0 +1,93 @@
+//! A limit on how long a stream may stand still.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Ends a stream that makes no progress. Its timer is made when the stream first has to wait, and moved only when it
+/// fires: most bodies never wait, and pay nothing.
+#[derive(Debug)]
+pub(super) struct Stall {
+    limit: Option<Duration>,
+    progress: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    /// A limit; 0 = none.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit: (!limit.is_zero()).then_some(limit), progress: Instant::now(), timer: None }
+    }
+
+    /// The stream moved.
+    pub(super) fn moved(&mut self) {
+        if self.timer.is_some() {
+            self.progress = Instant::now();
+        }
+    }
+
+    /// The stream has to wait: ready when it has waited for too long.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limit) = self.limit else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| {
+            self.progress = Instant::now();
+            Box::pin(sleep_until(self.progress + limit))
+        });
+        while timer.as_mut().poll(cx).is_ready() {
+            let end = self.progress + limit;
+            if end <= Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    async fn is_over(stall: &mut Stall) -> bool {
+        poll_fn(|cx| Poll::Ready(stall.poll(cx).is_ready())).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_stands_still_ends() {
+        let mut stall = Stall::new(LIMIT);
+        assert!(!is_over(&mut stall).await);
+        advance(LIMIT).await;
+        assert!(is_over(&mut stall).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_moves_goes_on() {
+        let mut stall = Stall::new(LIMIT);
+        for _ in 0..5 {
+            assert!(!is_over(&mut stall).await);
+            advance(LIMIT * 9 / 10).await;
+            stall.moved();
+        }
+        assert!(!is_over(&mut stall).await);
+        advance(LIMIT).await;
+        assert!(is_over(&mut stall).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn zero_is_no_limit() {
+        let mut stall = Stall::new(Duration::ZERO);
+        advance(LIMIT * 1000).await;
+        assert!(!is_over(&mut stall).await);
+    }
+}
