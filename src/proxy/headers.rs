@@ -1,0 +1,124 @@
+//! The headers of a request on its way to the app, and of the answer on its way back.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE,
+    },
+};
+
+use super::names::Names;
+use crate::{
+    config,
+    exchange::{Client, Trail},
+    identity::Caller,
+    target::Target,
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What belongs to one connection and not to the message (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Of a request also: the length is framed anew, and `Expect` is answered by us, for hyper's client does not wait.
+const OF_REQUESTS: [HeaderName; 4] =
+    [PROXY_AUTHORIZATION, EXPECT, HeaderName::from_static("http2-settings"), CONTENT_LENGTH];
+
+/// The rewriting of headers, compiled from the configuration.
+#[derive(Debug)]
+pub(super) struct Rewrite {
+    of_requests: Names,
+    of_answers: Names,
+}
+
+impl Rewrite {
+    pub(super) fn new(config: &config::Identity) -> Self {
+        let ours = config.headers.keys().filter_map(|name| HeaderName::try_from(name).ok());
+        let credentials = (!config.forward_credentials).then_some(AUTHORIZATION);
+        let of_requests = ours.chain(HOP_BY_HOP).chain(OF_REQUESTS).chain(credentials);
+        Self { of_requests: Names::protected_and(of_requests), of_answers: Names::only(HOP_BY_HOP) }
+    }
+
+    /// Makes of the client's headers those that the app gets. The order is the security: first goes what `Connection`
+    /// names and all that a client may not say; ours come after, so that nothing can take them away.
+    pub(super) fn to_app(
+        &self,
+        headers: &mut HeaderMap,
+        version: Version,
+        target: &Target,
+        client: &Client,
+        caller: &Caller,
+        trail: &Trail,
+    ) {
+        remove(headers, &self.of_requests);
+        if version == Version::HTTP_2 {
+            join_cookies(headers);
+        }
+        let host = target.host();
+        headers.entry(HOST).or_insert_with(|| host.clone());
+        headers.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
+        headers.insert(X_FORWARDED_HOST, host.clone());
+        headers.insert(X_FORWARDED_PORT, port(host, client));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme()));
+        headers.insert(X_REQUEST_ID, trail.request_id.clone());
+        for (name, value) in caller.identity().iter().flat_map(|identity| &identity.headers) {
+            headers.insert(name, value.clone());
+        }
+    }
+
+    /// Makes of the app's headers those that the client gets.
+    pub(super) fn to_client(&self, headers: &mut HeaderMap) {
+        remove(headers, &self.of_answers);
+    }
+}
+
+/// Removes the headers that `names` has, and those that `Connection` names. Most messages have few headers and none of
+/// these: one look at each that is there is cheaper than one for each that could be.
+fn remove(headers: &mut HeaderMap, names: &Names) {
+    let mut found: Vec<_> = headers.keys().filter(|name| names.contains(name)).cloned().collect();
+    if found.contains(&CONNECTION) {
+        let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        found.extend(named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
+    }
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3). WSGI would join several with a comma, which
+/// breaks the session.
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let parts: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// The port that the client sees. It is the one in `Host`: a Service that maps 443 to our 8443 must not show in the URLs
+/// that the app makes.
+fn port(host: &HeaderValue, client: &Client) -> HeaderValue {
+    let written = host
+        .as_bytes()
+        .rsplit(|byte| *byte == b':')
+        .next()
+        .filter(|port| port.len() < host.len() && !port.is_empty() && port.iter().all(u8::is_ascii_digit));
+    let default = HeaderValue::from_static(if client.tls { "443" } else { "80" });
+    written.and_then(|port| HeaderValue::from_bytes(port).ok()).unwrap_or(default)
+}

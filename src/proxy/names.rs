@@ -1,0 +1,278 @@
+//! Header names that carry authority: who is calling, where from, and what for. A client may say none of them.
+
+use http::HeaderName;
+
+/// Headers that some app or framework believes. All of them are removed on every route, whether or not we set them: an
+/// app that reads `X-Auth-Request-User` must not find one there because we use another name.
+const PROTECTED: &[&str] = &[
+    // Who is calling: oauth2-proxy, Authelia, kube-rbac-proxy, Kubernetes, Envoy, IAP and others.
+    "remote-email",
+    "remote-groups",
+    "remote-name",
+    "remote-user",
+    "x-auth-email",
+    "x-auth-groups",
+    "x-auth-user",
+    "x-authenticated-user",
+    "x-forwarded-access-token",
+    "x-forwarded-client-cert",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-tls-client-cert",
+    "x-forwarded-tls-client-cert-info",
+    "x-forwarded-user",
+    "x-goog-authenticated-user-email",
+    "x-goog-authenticated-user-id",
+    "x-goog-iap-jwt-assertion",
+    "x-jwt-payload",
+    "x-remote-group",
+    "x-remote-groups",
+    "x-remote-user",
+    "x-user",
+    "x-userinfo",
+    "x-id-token",
+    "x-auth-username",
+    "x-auth-roles",
+    "x-auth-subject",
+    "kubeflow-userid",
+    "x-webauth-user",
+    "x-ssl-client-cert",
+    "x-ssl-client-dn",
+    "client-cert",
+    "client-cert-chain",
+    // Where it comes from.
+    "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-envoy-external-address",
+    "forwarded",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-forwarded-by",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-host",
+    "x-real-ip",
+    "x-scheme",
+    "x-script-name",
+    "x-url-scheme",
+    // What it asks for, in place of the method and the target that the rules saw.
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-uri",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-envoy-original-path",
+    // WSGI and CGI variables: gunicorn lets a local peer, which we are, set the first two.
+    "path-info",
+    "script-name",
+    "auth-type",
+    "query-string",
+    "remote-addr",
+    "remote-host",
+    "remote-ident",
+    "request-method",
+    "request-uri",
+    "server-name",
+    "server-port",
+    "server-protocol",
+    // httpoxy: CGI turns it into HTTP_PROXY.
+    "proxy",
+];
+
+/// Families of such headers.
+const PROTECTED_PREFIXES: &[&str] = &[
+    "cf-access-",
+    "impersonate-",
+    "oidc-",
+    "ssl-client-",
+    "tailscale-",
+    "wsgi-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-authentik-",
+    "x-client-cert",
+    "x-consumer-",
+    "x-credential-",
+    "x-envoy-original-",
+    "x-ms-client-principal",
+    "x-pomerium-",
+    "x-remote-extra-",
+    "x-ssl-client-",
+    "x-vouch-",
+    "x-webauth-",
+];
+
+/// What a byte of a name may be folded to: nothing else (0), or something.
+const KINDS: [u8; 256] = {
+    let mut kinds = [FOLDABLE; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'-' {
+            kinds[byte] = 0;
+        }
+        byte += 1;
+    }
+    kinds[b'_' as usize] = UNDERSCORE;
+    kinds
+};
+const FOLDABLE: u8 = 1;
+const UNDERSCORE: u8 = 2;
+
+/// Names of headers that are removed, in any spelling.
+#[derive(Debug)]
+pub(super) struct Names {
+    names: Vec<String>,
+    prefixes: &'static [&'static str],
+    /// Bit `n` is set when one of `n` bytes is among them: most headers are let through by one look at it.
+    lengths: u64,
+    /// Bit `n` is set when a prefix begins with the `n`-th letter.
+    initials: u32,
+}
+
+impl Names {
+    /// These names, and those that carry authority.
+    pub(super) fn protected_and(names: impl Iterator<Item = HeaderName>) -> Self {
+        let protected = PROTECTED.iter().map(|&name| name.to_owned());
+        Self::new(protected.chain(names.map(|name| normalised(name.as_str()))), PROTECTED_PREFIXES)
+    }
+
+    /// These names only.
+    pub(super) fn only(names: impl IntoIterator<Item = HeaderName>) -> Self {
+        Self::new(names.into_iter().map(|name| normalised(name.as_str())), &[])
+    }
+
+    fn new(names: impl Iterator<Item = String>, prefixes: &'static [&'static str]) -> Self {
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        let lengths = names.iter().fold(0, |lengths, name| lengths | 1 << name.len().min(63));
+        let initials = prefixes.iter().fold(0, |initials, prefix| initials | initial(prefix));
+        Self { names, prefixes, lengths, initials }
+    }
+
+    /// Whether a header of this name is removed.
+    ///
+    /// Apps fold names: WSGI and CGI read `_` for `-`, PHP reads `-` for `.`, and some read `-` for whatever is not a
+    /// letter or a digit. So a name is compared by what it could be folded to; and a client's with `_` is removed
+    /// whatever it is, as nginx does, because two of them that differ only by `-` become one at the app.
+    pub(super) fn contains(&self, name: &HeaderName) -> bool {
+        let name = name.as_str();
+        let known = self.lengths & 1 << name.len().min(63) != 0;
+        if !known && self.prefixes.is_empty() {
+            return false;
+        }
+        let kinds = name.bytes().fold(0, |kinds, byte| kinds | KINDS[usize::from(byte)]);
+        if kinds & UNDERSCORE != 0 && !self.prefixes.is_empty() {
+            return true;
+        }
+        if !known && self.initials & initial(name) == 0 {
+            return false;
+        }
+        let foldable = kinds != 0;
+        let folded = if foldable { Some(normalised(name)) } else { None };
+        let name = folded.as_deref().unwrap_or(name);
+        known && self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+            || self.prefixes.iter().any(|prefix| name.starts_with(prefix))
+    }
+}
+
+/// The bit of the letter that `name` begins with.
+fn initial(name: &str) -> u32 {
+    name.bytes().next().filter(u8::is_ascii_lowercase).map_or(0, |letter| 1 << (letter - b'a'))
+}
+
+/// The name with every byte that is not a letter or a digit as `-`. `HeaderName` is lower-case already.
+fn normalised(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn removed(name: &str) -> bool {
+        let ours = [HeaderName::from_static("x-tenant")];
+        Names::protected_and(ours.into_iter())
+            .contains(&HeaderName::from_bytes(name.as_bytes()).expect("a header name"))
+    }
+
+    #[test]
+    fn every_spelling_of_a_protected_name_is_removed() {
+        for name in [
+            "X-Forwarded-User",
+            "X_Forwarded_User",
+            "x.forwarded.user",
+            "X-Forwarded_User",
+            "x-forwarded.USER",
+            "x!forwarded~user",
+            "X-Tenant",
+            "x_tenant",
+            "x.tenant",
+            "SCRIPT_NAME",
+            "Script-Name",
+            "script.name",
+            "REMOTE_USER",
+            "Remote-User",
+            "Forwarded",
+            "X-HTTP-Method-Override",
+            "X-Original-URL",
+            "Proxy",
+            "X-Auth-Request-Anything",
+            "x.auth.request.user",
+            "wsgi.input",
+            "X-MS-Client-Principal-Name",
+            "X_MS_CLIENT_PRINCIPAL",
+            "Ssl-Client-Verify",
+            "CF-Access-Jwt-Assertion",
+            "Tailscale-User-Login",
+            "Impersonate-User",
+            "anything_at_all",
+        ] {
+            assert!(removed(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_names_pass() {
+        for name in [
+            "Accept",
+            "Content-Type",
+            "Cookie",
+            "User-Agent",
+            "X-Requested-With",
+            "X-CSRF-Token",
+            "X-Forwarded-Users",
+            "X-Forwarded-Use",
+            "traceparent",
+            "baggage",
+            "sec-websocket-key",
+            "a.b",
+            "If-None-Match",
+            "Range",
+        ] {
+            assert!(!removed(name), "{name}");
+        }
+    }
+}
