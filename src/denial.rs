@@ -1,0 +1,237 @@
+//! A refusal becomes a response, in one place: status, code and challenge.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::{
+    body::Body,
+    exchange::{Exchange, Trail},
+    reason::Reason,
+};
+
+/// A refusal on its way to become a response.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    challenges: Option<Arc<Challenges>>,
+}
+
+impl Denial {
+    /// A refusal that asks for the credentials that the challenges name.
+    pub fn challenge(reason: Reason, challenges: Arc<Challenges>) -> Self {
+        Self { reason, challenges: Some(challenges) }
+    }
+
+    fn into_response(self, form: Form, request_id: &HeaderValue) -> Response<Body> {
+        if form == Form::Grpc {
+            return grpc_response(self.reason);
+        }
+        let Reply { content_type, body } = form.render(self.reason, request_id.to_str().unwrap_or("-"));
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.reason.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert("x-request-id", request_id.clone());
+        if self.reason == Reason::Overloaded {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        for challenge in self.challenges.iter().flat_map(|challenges| challenges.of(self.reason)) {
+            headers.append(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Self {
+        Self { reason, challenges: None }
+    }
+}
+
+/// What a 401 asks for (RFC 9110 section 11.6.1): one challenge per kind of credentials that is accepted.
+#[derive(Debug)]
+pub struct Challenges {
+    /// Whether bearer tokens are accepted.
+    pub bearer: bool,
+    /// The realm, where passwords are accepted.
+    pub basic: Option<String>,
+}
+
+impl Challenges {
+    fn of(&self, reason: Reason) -> Vec<HeaderValue> {
+        let bearer = self.bearer.then(|| {
+            let realm = self.basic.as_deref().unwrap_or("sidegate");
+            if reason.code().starts_with("jwt_") {
+                // RFC 6750 section 3.1: only a request that carried a token is told what is wrong with it.
+                format!(r#"Bearer realm="{realm}", error="invalid_token", error_description="{}""#, reason.text())
+            } else {
+                format!(r#"Bearer realm="{realm}""#)
+            }
+        });
+        let basic = self.basic.as_ref().map(|realm| format!(r#"Basic realm="{realm}", charset="UTF-8""#));
+        bearer.into_iter().chain(basic).filter_map(|text| HeaderValue::try_from(text).ok()).collect()
+    }
+}
+
+/// The form of a refusal: what the client said it understands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Json,
+    Text,
+    Html,
+    Grpc,
+}
+
+struct Reply {
+    content_type: &'static str,
+    body: Bytes,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        if text(CONTENT_TYPE).is_some_and(|value| value.starts_with("application/grpc")) {
+            return Self::Grpc;
+        }
+        let Some(accept) = text(ACCEPT) else { return Self::Json };
+        // No quality values: a browser names text/html first, an API client application/json or nothing.
+        let accepted = accept.split(',').map(|part| part.split(';').next().unwrap_or("").trim());
+        for media_type in accepted {
+            match media_type {
+                "text/html" | "application/xhtml+xml" => return Self::Html,
+                "text/plain" | "text/*" => return Self::Text,
+                "application/json" | "application/*" | "*/*" => return Self::Json,
+                _ => {}
+            }
+        }
+        Self::Json
+    }
+
+    fn render(self, reason: Reason, request_id: &str) -> Reply {
+        let (status, code, text) = (reason.status(), reason.code(), reason.text());
+        // Neither the request id (checked on arrival) nor our own texts hold anything that would need escaping.
+        match self {
+            Self::Json | Self::Grpc => Reply {
+                content_type: "application/json",
+                body: format!("{{\"error\":\"{code}\",\"request_id\":\"{request_id}\"}}\n").into(),
+            },
+            Self::Text => Reply {
+                content_type: "text/plain; charset=utf-8",
+                body: format!("{text}\n\nerror: {code}\nrequest id: {request_id}\n").into(),
+            },
+            Self::Html => Reply {
+                content_type: "text/html; charset=utf-8",
+                body: format!(
+                    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{status}</title>\
+                     <meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\">\
+                     <style>:root{{color-scheme:light dark}}body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;\
+                     margin:20vh auto 0;padding:0 1rem}}dl{{color:GrayText;font-size:.9rem}}dt{{float:left;width:6rem}}\
+                     dd{{margin:0 0 .2rem 6rem;font-family:ui-monospace,monospace}}</style>\
+                     <h1>{status}</h1><p>{text}</p>\
+                     <dl><dt>Reason<dd>{code}<dt>Request ID<dd>{request_id}</dl></html>\n"
+                )
+                .into(),
+            },
+        }
+    }
+}
+
+/// gRPC clients read the status from a header of an empty 200 (a Trailers-Only answer), not from the HTTP status.
+fn grpc_response(reason: Reason) -> Response<Body> {
+    let status = match reason.status() {
+        StatusCode::UNAUTHORIZED => "16",
+        StatusCode::FORBIDDEN => "7",
+        StatusCode::BAD_REQUEST => "3",
+        StatusCode::PAYLOAD_TOO_LARGE => "8",
+        StatusCode::GATEWAY_TIMEOUT => "4",
+        _ => "14",
+    };
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static(status));
+    headers.insert("grpc-message", HeaderValue::from_static(reason.code()));
+    response
+}
+
+/// Turns the denials of the layers below into responses. Below it a refusal is an `Err`; above it there are only
+/// responses.
+#[derive(Clone, Copy, Debug)]
+pub struct Respond<S> {
+    inner: S,
+}
+
+impl Respond<()> {
+    /// The layer.
+    pub fn layer<S>() -> impl Layer<S, Service = Respond<S>> + Clone {
+        tower::layer::layer_fn(|inner| Respond { inner })
+    }
+}
+
+impl<S> Service<Exchange> for Respond<S>
+where
+    S: Service<Exchange, Response = Response<Body>, Error = Denial>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Nothing below queues: what cannot be served now is refused by its call.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        let form = Form::of(exchange.request.headers());
+        let head = exchange.request.method() == Method::HEAD;
+        let trail = exchange.trail.clone();
+        ResponseFuture { inner: self.inner.call(exchange), form, head, trail }
+    }
+}
+
+pin_project! {
+    /// The future of [`Respond`].
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        form: Form,
+        head: bool,
+        trail: Arc<Trail>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, Denial>>> Future for ResponseFuture<F> {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(Ok(match ready!(this.inner.poll(cx)) {
+            Ok(response) => response,
+            Err(denial) => {
+                this.trail.failed(denial.reason);
+                let mut response = denial.into_response(*this.form, &this.trail.request_id);
+                if *this.head {
+                    // hyper leaves it out over HTTP/1 and not over HTTP/2, where it is a protocol error.
+                    *response.body_mut() = Body::empty();
+                }
+                response
+            }
+        }))
+    }
+}
