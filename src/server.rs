@@ -1,0 +1,231 @@
+//! Accepts connections, shakes hands, and hands each request to the stack. Knows no auth.
+//!
+//! Every wait has a limit of its own: the handshake, a request's header, the time between two requests, a client that
+//! does not read, the drain.
+
+use std::{io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    select,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    activity::{Activity, Watched},
+    drive::drive,
+    stream::Stream,
+};
+use crate::{
+    config,
+    exchange::{Client, Exchange},
+    stack::HttpService,
+    telemetry::Metrics,
+};
+
+mod activity;
+mod drive;
+mod stream;
+
+/// After an error that concerns the process and not one connection (no more descriptors): trying again at once would
+/// only burn the CPU that is needed to end other connections.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Of so many failures in a row one is told: one line in a second.
+const TELL: u32 = 20;
+
+/// HTTP/2 flow control: what a client may send before we take it. Small, because it is memory per stream.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// HTTP/2 answers that wait to be sent, per stream.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// The listener's settings, the same for every worker.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The handshakes' configuration, where TLS is spoken.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// What a client may use of us.
+    pub limits: config::Limits,
+    /// The places for connections, shared by the workers.
+    pub places: Arc<Semaphore>,
+    /// Where connections are counted.
+    pub metrics: Arc<Metrics>,
+    /// When to take no more connections, and end those that are idle.
+    pub drain: CancellationToken,
+}
+
+impl Server {
+    /// Serves every connection of `listener` with `service`, until the drain; then until the last request has ended.
+    pub async fn run(self, listener: TcpListener, service: impl HttpService) {
+        let connections = TaskTracker::new();
+        let server = Arc::new(self);
+        while let Some((stream, address, place)) = server.accept(&listener).await {
+            connections.spawn(server.clone().connection(stream, address, place, service.clone()));
+        }
+        drop(listener);
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// The next connection; `None` when draining. A place comes first: beyond the limit connections wait in the
+    /// kernel's queue, which costs nothing.
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let mut failures = 0_u32;
+        loop {
+            let next = async {
+                let place = self.places.clone().acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = select! {
+                biased;
+                () = self.drain.cancelled() => return None,
+                next = next => next,
+            };
+            match accepted {
+                Ok((stream, address)) => return Some((stream, address, place.ok()?)),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    if failures.is_multiple_of(TELL) {
+                        tracing::error!(%error, "cannot accept connections");
+                    }
+                    failures += 1;
+                    self.metrics.connection_failed("accept");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+        service: impl HttpService,
+    ) {
+        let _place = place;
+        // Without it every small answer after the first waits for the client's delayed acknowledgement.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let Some(tls) = self.tls.clone() else {
+            self.serve(stream, Client::new(address, false), false, service).await;
+            return;
+        };
+        let handshaking = Counted::new(&self.metrics.handshaking);
+        let handshake = TlsAcceptor::from(tls).accept(stream);
+        let stream = select! {
+            biased;
+            () = self.drain.cancelled() => return,
+            outcome = timeout(self.limits.handshake_timeout, handshake) => match outcome {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, client = %address, "TLS handshake failed");
+                    self.metrics.handshake("failed");
+                    return;
+                }
+                Err(_) => {
+                    tracing::debug!(client = %address, "TLS handshake timed out");
+                    self.metrics.handshake("timeout");
+                    return;
+                }
+            },
+        };
+        self.metrics.handshake("ok");
+        drop(handshaking);
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.serve(stream, Client::new(address, true), http2, service).await;
+    }
+
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        client: Client,
+        http2: bool,
+        service: impl HttpService,
+    ) {
+        let _open = Counted::new(&self.metrics.connections);
+        let activity = Arc::new(Activity::new());
+        let io = TokioIo::new(Stream::new(stream, activity.clone()));
+        let client = Arc::new(client);
+        let service = hyper::service::service_fn({
+            let activity = activity.clone();
+            move |request| {
+                let busy = activity.request();
+                let answer = service.clone().call(Exchange::new(request, client.clone()));
+                async move { answer.await.map(|response| response.map(|body| Watched::new(body, busy))) }
+            }
+        });
+        let result = if http2 {
+            let connection = self.http2().serve_connection(io, service);
+            drive(pin!(connection), &activity, &self.limits, true, &self.drain).await
+        } else {
+            let connection = self.http1().serve_connection(io, service);
+            drive(pin!(connection), &activity, &self.limits, false, &self.drain).await
+        };
+        if let Err(reason) = result {
+            self.metrics.connection_failed(reason);
+        }
+    }
+
+    fn http1(&self) -> hyper::server::conn::http1::Builder {
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        let header_bytes = self.limits.max_header_bytes;
+        builder
+            .timer(TokioTimer::new())
+            // Ours, in `activity`, is one timer per connection instead of one per request.
+            .header_read_timeout(None)
+            .max_header_size(usize::try_from(header_bytes).unwrap_or(usize::MAX))
+            .max_buf_size(usize::try_from(header_bytes).unwrap_or(usize::MAX).max(64 * 1024));
+        // hyper allocates for each request when this is set to anything, its own default included.
+        if self.limits.max_headers != NonZeroUsize::new(100).unwrap_or(NonZeroUsize::MIN) {
+            builder.max_headers(self.limits.max_headers.get());
+        }
+        builder
+    }
+
+    fn http2(&self) -> hyper::server::conn::http2::Builder<TokioExecutor> {
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.http2_streams)
+            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER);
+        builder
+    }
+}
+
+/// Counts while it lives.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Whether an error of `accept` says that this one connection is gone already, so that the next can be accepted.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,195 @@
+//! What a connection is doing, so that one timer per connection can keep all of its limits.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use crate::config::Limits;
+
+/// The state of one connection. Its task and those of its HTTP/2 streams share it, on one thread.
+#[derive(Debug)]
+pub(super) struct Activity {
+    start: Instant,
+    /// Requests that are being served.
+    requests: AtomicUsize,
+    /// Requests so far.
+    served: AtomicU64,
+    /// When the last request ended, in milliseconds after the start.
+    idle_since: AtomicU64,
+    /// When the first byte after that arrived, in milliseconds after the start; 0 = not yet.
+    first_byte: AtomicU64,
+    /// For each request since when the client has not taken what it was sent, in milliseconds; 0 = it has.
+    untaken: Mutex<Vec<Arc<AtomicU64>>>,
+}
+
+/// What a connection's timer finds when it fires.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Finding {
+    /// All is well until then, at least.
+    Look(Instant),
+    /// It has been idle for too long.
+    Idle,
+    /// A request's header has not arrived in time.
+    Late,
+    /// The client does not read its answer.
+    Stuck,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            requests: AtomicUsize::new(0),
+            served: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
+            first_byte: AtomicU64::new(0),
+            untaken: Mutex::default(),
+        }
+    }
+
+    /// A request has arrived, and lasts until the value is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> Busy {
+        self.requests.fetch_add(1, Relaxed);
+        self.served.fetch_add(1, Relaxed);
+        self.first_byte.store(0, Relaxed);
+        let untaken = Arc::new(AtomicU64::new(0));
+        self.lock().push(untaken.clone());
+        Busy { activity: self.clone(), untaken }
+    }
+
+    /// Whether a request is being served.
+    pub(super) fn is_busy(&self) -> bool {
+        self.requests.load(Relaxed) > 0
+    }
+
+    /// Whether no request is being served or has begun to arrive.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_busy() && self.first_byte.load(Relaxed) == 0
+    }
+
+    /// When to look at a new connection.
+    pub(super) fn first_look(&self, limits: &Limits) -> Instant {
+        self.start + limits.header_timeout.min(limits.client_idle_timeout)
+    }
+
+    /// Compares the state with the limits. HTTP/2 sends frames while it is idle, so a first byte says nothing there.
+    pub(super) fn look(&self, limits: &Limits, http2: bool) -> Finding {
+        let now = Instant::now();
+        if self.is_busy() {
+            let now = self.milliseconds();
+            let limit = u64::try_from(limits.client_idle_timeout.as_millis()).unwrap_or(u64::MAX);
+            let stuck = |since: &Arc<AtomicU64>| {
+                let since = since.load(Relaxed);
+                since > 0 && now.saturating_sub(since) >= limit
+            };
+            if self.lock().iter().any(stuck) {
+                return Finding::Stuck;
+            }
+            let now = Instant::now();
+            // Whatever begins when it ends has at least this long.
+            return Finding::Look(now + limits.header_timeout.min(limits.client_idle_timeout));
+        }
+        let after = |milliseconds: &AtomicU64| self.start + Duration::from_millis(milliseconds.load(Relaxed));
+        let late = if self.served.load(Relaxed) == 0 {
+            // The first request is due when the connection stands: who connects and says nothing takes up a place.
+            Some(self.first_look(limits))
+        } else if !http2 && self.first_byte.load(Relaxed) > 0 {
+            Some(after(&self.first_byte) + limits.header_timeout)
+        } else {
+            None
+        };
+        let (end, finding) = match late {
+            Some(end) => (end, Finding::Late),
+            None => (after(&self.idle_since) + limits.client_idle_timeout, Finding::Idle),
+        };
+        if now >= end {
+            finding
+        } else {
+            Finding::Look(end.min(now + limits.header_timeout.min(limits.client_idle_timeout)))
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+        // The tasks of one connection share it on one thread: it is never contended.
+        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Something has arrived.
+    pub(super) fn read(&self) {
+        if self.first_byte.load(Relaxed) == 0 && self.requests.load(Relaxed) == 0 {
+            self.first_byte.store(self.milliseconds(), Relaxed);
+        }
+    }
+}
+
+/// A request that is being served.
+#[derive(Debug)]
+pub(super) struct Busy {
+    activity: Arc<Activity>,
+    untaken: Arc<AtomicU64>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.activity.lock().retain(|untaken| !Arc::ptr_eq(untaken, &self.untaken));
+        if self.activity.requests.fetch_sub(1, Relaxed) == 1 {
+            self.activity.idle_since.store(self.activity.milliseconds(), Relaxed);
+        }
+    }
+}
+
+pin_project! {
+    /// A body that keeps its connection busy until it is dropped, and notes when it waits for the client.
+    #[derive(Debug)]
+    pub(super) struct Watched<B> {
+        #[pin]
+        body: B,
+        busy: Busy,
+    }
+}
+
+impl<B> Watched<B> {
+    pub(super) fn new(body: B, busy: Busy) -> Self {
+        // The header is what the client has to take first.
+        busy.untaken.store(busy.activity.milliseconds(), Relaxed);
+        Self { body, busy }
+    }
+}
+
+impl<B: Body> Body for Watched<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        // hyper asks for more when the client has taken what there was.
+        this.busy.untaken.store(0, Relaxed);
+        let polled = this.body.poll_frame(cx);
+        if polled.is_ready() {
+            this.busy.untaken.store(this.busy.activity.milliseconds(), Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,94 @@
+//! A client's stream: it notes when something arrives, and closes so that the last answer is not lost.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+use super::activity::Activity;
+
+/// How long a client that is still sending is listened to after our last byte. Closing a socket with unread bytes resets
+/// the connection, and a reset overtakes the answer: a refused upload would never see its 401.
+const LINGER: Duration = Duration::from_secs(2);
+
+pin_project! {
+    /// A client's stream.
+    #[derive(Debug)]
+    pub(super) struct Stream<T> {
+        #[pin]
+        inner: T,
+        activity: Arc<Activity>,
+        // Set when our side is closed: until when the other side is listened to.
+        linger: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<T> Stream<T> {
+    pub(super) fn new(inner: T, activity: Arc<Activity>) -> Self {
+        Self { inner, activity, linger: None }
+    }
+}
+
+impl<T: AsyncRead> AsyncRead for Stream<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let before = buffer.filled().len();
+        let polled = this.inner.poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            this.activity.read();
+        }
+        polled
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite> AsyncWrite for Stream<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_flush(cx)
+    }
+
+    /// Closes our side, then reads what the client still sends, until it closes its own.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut this = self.project();
+        if this.linger.is_none() {
+            ready!(this.inner.as_mut().poll_shutdown(cx))?;
+        }
+        let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut unread = [0; 4096];
+        loop {
+            if linger.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buffer = ReadBuf::new(&mut unread);
+            let read = ready!(this.inner.as_mut().poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

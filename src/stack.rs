@@ -1,0 +1,66 @@
+//! THE order of the request path.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::Response;
+use tokio::sync::Semaphore;
+use tower::{Service, ServiceBuilder, service_fn};
+
+use crate::{
+    admit::Admit,
+    auth::{Guard, Permitted, Policy, basic::Hashing},
+    body::Body,
+    denial::Respond,
+    exchange::Exchange,
+    proxy::Proxy,
+    telemetry::{AccessLog, Metrics, Observe, Observed},
+};
+
+/// What a listener serves: it answers every request, and never fails. It is always ready: what cannot be served now is
+/// refused by its answer, so a caller need not ask `poll_ready`.
+pub trait HttpService:
+    Service<Exchange, Response = Response<Observed<Body>>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: Service<Exchange, Response = Response<Observed<Body>>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// What the stack is made of. All but the proxy, whose connections belong to one worker, is shared by the workers.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// Where requests are logged.
+    pub log: Arc<AccessLog>,
+    /// The places for requests in flight.
+    pub places: Arc<Semaphore>,
+    /// What decides.
+    pub policy: Arc<Policy>,
+    /// Where passwords are checked.
+    pub hashing: Hashing,
+    /// The way to the app.
+    pub proxy: Arc<Proxy>,
+}
+
+/// The path of a request, from its arrival to the app and back.
+pub fn build(parts: Parts) -> impl HttpService {
+    let Parts { metrics, log, places, policy, hashing, proxy } = parts;
+    ServiceBuilder::new()
+        // 1. One log line and one set of metrics per request, whatever happens below.
+        .layer(Observe::layer(metrics, log))
+        // 2. Below this line a refusal is `Err(Denial)`; above it there are only responses.
+        .layer(Respond::layer())
+        // 3. Shed load at once instead of queueing it.
+        .layer(Admit::layer(places))
+        // 4. Who is calling, and may they? The only code that can make a `Permitted`.
+        .layer(Guard::layer(policy, hashing))
+        // 5. Rewrite the headers, stream to the app, stream back. Boxed: by value the future would be copied once for each
+        //    layer above, which costs more than the allocation.
+        .service(service_fn(move |permitted: Permitted| Box::pin(proxy.clone().forward(permitted))))
+}

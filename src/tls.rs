@@ -1,0 +1,110 @@
+//! TLS: from the operator's files to what the listener serves.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::ResolvesServerCert,
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::{TLS12, TLS13},
+};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::config::{self, Problem, Problems, TlsVersion};
+
+/// What a TLS listener needs.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// For the handshakes.
+    pub config: Arc<ServerConfig>,
+    /// When the certificate ends.
+    pub not_after: SystemTime,
+}
+
+impl Tls {
+    /// Reads a certificate and its key. HTTP/2 is offered when `http2`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not PEM, a certificate that is not valid now, or a key that is not its key.
+    pub fn load(config: &config::Tls, http2: bool) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let chain = problems.keep(certificates(&config.certificate));
+        let key = problems.keep(private_key(&config.key));
+        let (Some((chain, not_after)), Some(key)) = (chain, key) else { return Err(problems) };
+        let provider = aws_lc_rs::default_provider();
+        let unusable = |path: &Path, what: String, remedy: &str| Problem::new(path.display().to_string(), what, remedy);
+
+        let key = provider.key_provider.load_private_key(key).map_err(|error| {
+            unusable(
+                &config.key,
+                format!("the private key cannot be used: {error}"),
+                "use an RSA, ECDSA or Ed25519 key",
+            )
+        })?;
+        let certified = CertifiedKey::new(chain, key);
+        certified.keys_match().map_err(|_| {
+            let what = format!("the certificate does not belong to the key {}", config.key.display());
+            unusable(
+                &config.certificate,
+                what,
+                "give the two files of one pair, the server's certificate first in its file",
+            )
+        })?;
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(certified));
+        let versions: &[_] = match config.min_version {
+            TlsVersion::V1_2 => &[&TLS13, &TLS12],
+            TlsVersion::V1_3 => &[&TLS13],
+        };
+        let mut server = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .map_err(|error| Problem::new("listen.tls.min_version", error.to_string(), ""))?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        server.alpn_protocols =
+            if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+        Ok(Self { config: Arc::new(server), not_after })
+    }
+}
+
+fn certificates(path: &Path) -> Result<(Vec<CertificateDer<'static>>, SystemTime), Problem> {
+    let place = || path.display().to_string();
+    let bytes = config::read(path, "listen.tls.certificate")?;
+    let chain = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().map_err(|error| {
+        Problem::new(place(), format!("not PEM: {error}"), "it must hold the certificate chain as PEM")
+    })?;
+    let Some(leaf) = chain.first() else {
+        let what = "it holds no certificate";
+        return Err(Problem::new(place(), what, "it must hold a `BEGIN CERTIFICATE` block, the server's own first"));
+    };
+    let (_, parsed) = X509Certificate::from_der(leaf)
+        .map_err(|error| Problem::new(place(), format!("the certificate cannot be read: {error}"), ""))?;
+    let validity = parsed.validity();
+    let not_after = moment(validity.not_after.timestamp());
+    if not_after <= SystemTime::now() {
+        return Err(Problem::new(place(), format!("the certificate expired on {}", validity.not_after), "renew it"));
+    }
+    if moment(validity.not_before.timestamp()) > SystemTime::now() {
+        let what = format!("the certificate is not valid before {}", validity.not_before);
+        return Err(Problem::new(place(), what, "check the clock of this machine"));
+    }
+    Ok((chain, not_after))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
+    let bytes = config::read(path, "listen.tls.key")?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+        let what = format!("no private key could be read: {error}");
+        let remedy = "it must hold one unencrypted key as PEM: PKCS#8, PKCS#1 or SEC1";
+        Problem::new(path.display().to_string(), what, remedy)
+    })
+}
+
+fn moment(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
