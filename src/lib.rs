@@ -1,3 +1,51 @@
 //! The sidecar that puts authentication in front of an application that has none.
+//!
+//! ```text
+//!  TCP ── server ── tls ── hyper ──┐                      one task per connection
+//!                                  ▼ Exchange: the request, its client, and the trail of what was decided
+//!    stack:   Observe ─ Respond ─ Admit ─ Guard ═╗        the order lives in stack.rs, nowhere else
+//!               │          │        │       │    ║ Permitted   (no Permitted, no forward)
+//!           metrics/log  Denial  Overloaded │    ▼
+//!                                  Policy ──┘  proxy ── upstream ── app on 127.0.0.1
+//!    beside:  admin → /livez /readyz /startupz /metrics   (own listener, own thread)
+//! ```
+//!
+//! Follow one request: `main → commands::serve → app → server → stack → telemetry::observe → denial → admit →
+//! auth::guard → target → auth::policy → auth::jwt → proxy::forward → proxy::headers → upstream`. The modules below are
+//! in the order in which a request meets them.
+//!
+//! Three facts about types carry the design, and the compiler keeps them:
+//! - `Guard` takes an [`exchange::Exchange`] and calls an inner service with [`auth::Permitted`], which nothing else can
+//!   make: what was not authorised cannot be forwarded.
+//! - Below `Respond` the error is a [`denial::Denial`], above it `Infallible`: no error reaches hyper, and none is
+//!   forgotten.
+//! - `Observe` accepts only an infallible inner service: it sees every answer, refusals included.
 
+pub mod commands;
 pub mod config;
+
+pub mod app;
+
+pub mod server;
+pub mod tls;
+
+pub mod exchange;
+pub mod stack;
+
+pub mod telemetry;
+
+pub mod denial;
+pub mod reason;
+
+pub mod admit;
+
+pub mod auth;
+pub mod identity;
+pub mod target;
+
+pub mod proxy;
+
+pub mod body;
+pub mod upstream;
+
+pub mod admin;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `sidegate` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sidegate::commands::main()
+}
