@@ -1,1 +1,35 @@
+//! The end-to-end tests: the real binary in front of real apps, over verified TLS.
+//!
+//! One file per behaviour; a test's name is a sentence. `support` has the parts: a certificate authority and token
+//! issuers made at run time, the process under test, clients (curl, raw bytes, HTTP/2) and apps.
+//! `script/test` runs all of it; `cargo test --test main -- flask` runs the tests that say `flask`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums here are other people's")]
 
+mod support;
+
+mod admin;
+mod architecture;
+mod basic;
+mod challenges;
+mod commands;
+mod config_samples;
+mod dev;
+mod documents;
+mod flask;
+mod forwarded;
+mod framing;
+mod hardening;
+mod hardening_ops;
+mod identity;
+mod jwt;
+mod limits;
+mod logs;
+mod nginx;
+mod paths;
+mod rules;
+mod shutdown;
+mod startup;
+mod streaming;
+mod tls;
+mod upstream;

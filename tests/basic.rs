@@ -1,0 +1,185 @@
+//! Names and passwords: every hash of a users file, groups, and what is refused.
+
+use std::{
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::json;
+
+use crate::support::{
+    Answer, Recorder, Sidegate, Users, Wire, apr1, argon2id, bcrypt, bcrypt_with_cost, sha, sha256_crypt, sha512_crypt,
+};
+
+#[test]
+fn one_users_file_mixes_every_hash() {
+    let password = "right horse";
+    let hashes = [
+        ("sha", sha(password)),
+        ("apr1", apr1(password)),
+        ("crypt5", sha256_crypt(password)),
+        ("crypt6", sha512_crypt(password)),
+        ("bcrypt", bcrypt(password)),
+        ("argon2id", argon2id(password)),
+    ];
+    let users = hashes.iter().fold(Users::default(), |users, (name, hash)| users.and(name, hash));
+    let app = Recorder::start();
+    let sidegate = Sidegate::before(&app).users(&users).start();
+    for (name, hash) in &hashes {
+        let answer = sidegate.get("/", &[&basic(name, password)]);
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        assert_eq!(app.last_request().header("X-Forwarded-User"), Some(*name));
+        // Once more, now that the password is remembered.
+        assert_eq!(sidegate.get("/", &[&basic(name, password)]).status, 200, "{name}");
+        for wrong in ["wrong horse", "", "right horse ", "RIGHT HORSE", hash] {
+            sidegate.get("/", &[&basic(name, wrong)]).assert_refused(401, "password_wrong");
+        }
+    }
+    assert_eq!(app.requests().len(), 2 * hashes.len());
+    assert!(sidegate.metrics().sum("sidegate_password_cache_total", &[("result", "hit")]) >= 6.0);
+}
+
+#[test]
+fn an_unknown_user_is_answered_as_a_wrong_password_is() {
+    let app = Recorder::start();
+    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "secret")).start();
+    let answers = [("alice", "wrong"), ("nobody", "secret"), ("", "secret"), ("ALICE", "secret"), ("alic", "esecret")]
+        .map(|(name, password)| sidegate.get("/", &[&basic(name, password)]));
+    for answer in &answers {
+        answer.assert_refused(401, "password_wrong");
+        let names = |answer: &Answer| answer.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
+        assert_eq!(names(answer), names(&answers[0]));
+    }
+    sidegate.wait_for_metric(
+        "sidegate_auth_decisions_total",
+        &[("method", "basic"), ("reason", "password_wrong")],
+        answers.len() as f64,
+    );
+    for entry in sidegate.access_log(answers.len()) {
+        assert_eq!(entry["auth_reason"], "password_wrong");
+    }
+    assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
+fn where_the_name_ends_and_the_password_begins_is_not_confused() {
+    let app = Recorder::start();
+    let users = Users::one("alice", "a:b:c").and("ab", &sha("c")).and("zoë", &sha("pässwörd")).and("empty", &sha(""));
+    let sidegate = Sidegate::before(&app).users(&users).start();
+    for (name, password, status) in [
+        ("alice", "a:b:c", 200),
+        ("alice", "a:b", 401),
+        ("ab", "c", 200),
+        ("a", "bc", 401),
+        ("abc", "", 401),
+        ("zoë", "pässwörd", 200),
+        ("empty", "", 200),
+    ] {
+        let answer = sidegate.get("/", &[&basic(name, password)]);
+        assert_eq!(answer.status, status, "{name}:{password}: {}", answer.text());
+    }
+}
+
+#[test]
+fn the_app_is_told_the_user_and_the_groups() {
+    let app = Recorder::start();
+    let users = Users::one("alice", "secret").and("bob", &sha("secret")).groups("admin: alice\nwriter: alice bob\n");
+    let sidegate = Sidegate::before(&app).users(&users).start();
+    for (name, groups) in [("alice", "admin,writer"), ("bob", "writer")] {
+        assert_eq!(sidegate.curl("/").basic(name, "secret").send().status, 200);
+        let request = app.last_request();
+        assert_eq!(request.header("X-Forwarded-User"), Some(name));
+        assert_eq!(request.header("X-Forwarded-Groups"), Some(groups));
+        assert_eq!(request.header("X-Forwarded-Email"), None);
+    }
+    let log = sidegate.access_log(2);
+    assert_eq!((&log[0]["auth_method"], &log[0]["auth_user"]), (&json!("basic"), &json!("alice")));
+}
+
+#[test]
+fn credentials_that_cannot_be_read_are_refused() {
+    let app = Recorder::start();
+    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "secret")).start();
+    let good = STANDARD.encode("alice:secret");
+    for line in [
+        "Basic ####".to_owned(),
+        format!("Basic {}", STANDARD.encode("alice")),
+        format!("Basic {}", STANDARD.encode("ali\0ce:secret")),
+        format!("Basic {good} {good}"),
+        format!("Basic {good}, Basic {good}"),
+        format!("Basic {good}\u{e9}"),
+    ] {
+        let answer = sidegate.get("/", &[&format!("Authorization: {line}")]);
+        assert_eq!(answer.status, 401, "{line}: {}", answer.text());
+        assert_eq!(answer.reason().as_deref(), Some("basic_malformed"), "{line}");
+        assert!(answer.header("WWW-Authenticate").is_some_and(|challenge| challenge.starts_with("Basic ")));
+    }
+    // Nothing that could be looked at.
+    for line in ["", "Basic", "Basic ", "Digest username=alice", "Negotiate abc", "alice:secret"] {
+        let answer = sidegate.get("/", &[&format!("Authorization: {line}")]);
+        assert_eq!(answer.status, 401, "{line}");
+        assert!(answer.header("WWW-Authenticate").is_some());
+    }
+    assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
+fn two_sets_of_credentials_are_one_too_many() {
+    let app = Recorder::start();
+    let users = Users::one("alice", "secret").and("bob", &sha("secret"));
+    let sidegate = Sidegate::before(&app).users(&users).start();
+    sidegate
+        .get("/", &[&basic("alice", "secret"), &basic("bob", "secret")])
+        .assert_refused(401, "credentials_ambiguous");
+    assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
+fn an_endless_password_costs_nothing() {
+    let app = Recorder::start();
+    let sidegate = Sidegate::before(&app).users(&Users::default().and("alice", &argon2id("secret"))).start();
+    let answer = sidegate.get("/", &[&basic("alice", &"x".repeat(16 * 1024))]);
+    assert_eq!(answer.status, 401);
+    assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
+fn a_flood_of_passwords_is_shed_and_holds_up_nobody_else() {
+    let app = Recorder::start();
+    let sidegate = Sidegate::before(&app)
+        .users(&Users::default().and("alice", &bcrypt_with_cost("secret", 12)))
+        .rule(json!({ "path": "/public", "allow": "anyone" }))
+        .rule(json!({ "allow": "authenticated" }))
+        .plaintext()
+        .start();
+    // More than can be hashed and may wait together.
+    let clients = 64 + available_parallelism().unwrap().get() + 20;
+    let mut flood: Vec<Wire> = (0..clients).map(|_| sidegate.wire()).collect();
+    for (i, wire) in flood.iter_mut().enumerate() {
+        let credentials = basic("alice", &format!("wrong {i}"));
+        wire.send(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{credentials}\r\n\r\n"));
+    }
+    sidegate.wait_for_metric("sidegate_auth_decisions_total", &[("reason", "overloaded")], 20.0);
+    let started = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(sidegate.get("/public", &[]).status, 200);
+        assert_eq!(sidegate.ask_admin("/livez").status, 200);
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    for wire in &mut flood {
+        let answer = wire.answer();
+        match answer.status {
+            401 => answer.assert_refused(401, "password_wrong"),
+            _ => {
+                answer.assert_refused(503, "overloaded");
+                assert_eq!(answer.header("Retry-After"), Some("1"));
+            }
+        }
+    }
+    assert_eq!(sidegate.get("/", &[&basic("alice", "secret")]).status, 200);
+}
+
+fn basic(name: &str, password: &str) -> String {
+    format!("Authorization: Basic {}", STANDARD.encode(format!("{name}:{password}")))
+}

@@ -1,0 +1,119 @@
+//! What a refused client is told: status, challenge, and a body in the form that it understands.
+
+use serde_json::json;
+
+use crate::support::{H2, Issuer, Recorder, Sidegate, Users};
+
+#[test]
+fn a_challenge_names_every_kind_of_credentials_that_is_accepted() {
+    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "secret"), Recorder::start());
+    let basic = r#"Basic realm="sidegate", charset="UTF-8""#;
+    let bearer = r#"Bearer realm="sidegate""#;
+    let both = Sidegate::before(&app).jwt(&issuer).users(&users).start();
+    for (sidegate, challenges) in [
+        (Sidegate::before(&app).jwt(&issuer).start(), vec![bearer]),
+        (Sidegate::before(&app).users(&users).start(), vec![basic]),
+        (both, vec![bearer, basic]),
+    ] {
+        let answer = sidegate.get("/", &[]);
+        answer.assert_refused(401, "credentials_missing");
+        assert_eq!(answer.header_values("WWW-Authenticate"), challenges);
+        assert_eq!(answer.header("Content-Type"), Some("application/json"));
+        assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+    }
+    assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
+fn the_realm_is_the_one_that_was_configured() {
+    let app = Recorder::start();
+    let sidegate = Sidegate::before(&app)
+        .users(&Users::one("alice", "secret"))
+        .set(json!({ "auth": { "basic": { "realm": "Orders" } } }))
+        .start();
+    assert_eq!(sidegate.get("/", &[]).header("WWW-Authenticate"), Some(r#"Basic realm="Orders", charset="UTF-8""#));
+}
+
+#[test]
+fn only_a_request_with_a_token_is_told_what_is_wrong_with_it() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app).jwt(&issuer).start();
+    let challenge = |lines: &[&str]| sidegate.get("/", lines).header("WWW-Authenticate").unwrap().to_owned();
+    assert!(!challenge(&[]).contains("error"));
+    let token = issuer.token_with("alice", json!({ "exp": 1 }));
+    let told = challenge(&[&format!("Authorization: Bearer {token}")]);
+    assert!(told.contains(r#"error="invalid_token""#) && told.contains("expired"), "{told}");
+}
+
+#[test]
+fn who_is_known_and_not_allowed_is_forbidden_and_not_asked_again() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app).jwt(&issuer).rule(json!({ "allow": { "groups": ["admin"] } })).start();
+    let answer = sidegate.get("/", &[&format!("Authorization: Bearer {}", issuer.token("alice"))]);
+    answer.assert_refused(403, "rule_denied");
+    assert_eq!(answer.header("WWW-Authenticate"), None);
+    let entry = &sidegate.access_log(1)[0];
+    assert_eq!((&entry["auth_user"], &entry["auth_reason"]), (&json!("alice"), &json!("rule_denied")));
+    assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
+fn a_refusal_takes_the_form_that_the_client_accepts() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app).jwt(&issuer).start();
+    for (accept, content_type, contains) in [
+        ("*/*", "application/json", r#""error":"credentials_missing""#),
+        ("application/json", "application/json", r#""error":"credentials_missing""#),
+        ("text/plain", "text/plain; charset=utf-8", "credentials_missing"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8", "<!doctype html>"),
+    ] {
+        let answer = sidegate.get("/", &[&format!("Accept: {accept}")]);
+        assert_eq!((answer.status, answer.header("Content-Type")), (401, Some(content_type)), "{accept}");
+        assert!(answer.text().contains(contains), "{accept}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_refusal_of_head_has_no_body_and_the_connection_goes_on() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app).jwt(&issuer).start();
+    let mut wire = sidegate.wire();
+    let refused = wire.send("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer_to("HEAD");
+    assert_eq!((refused.status, refused.body.len()), (401, 0));
+    let token = issuer.token("alice");
+    let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+    assert_eq!(wire.send(request).answer().status, 200);
+    // And each request is decided by itself: what was allowed before does not count.
+    assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 401);
+    assert_eq!(app.requests().len(), 1);
+}
+
+#[test]
+fn a_grpc_client_is_told_in_its_own_words() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app).jwt(&issuer).rule(json!({ "allow": { "groups": ["admin"] } })).start();
+    let mut h2 = H2::connect(&sidegate);
+    let answer = h2.send("POST", "/svc/Call", &[("content-type", "application/grpc"), ("te", "trailers")], b"");
+    assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("16")));
+    let bearer = format!("Bearer {}", issuer.token("alice"));
+    let fields = [("content-type", "application/grpc"), ("te", "trailers"), ("authorization", &bearer)];
+    assert_eq!(h2.send("POST", "/svc/Call", &fields, b"").header("grpc-status"), Some("7"));
+}
+
+#[test]
+fn a_request_has_one_id_in_the_answer_the_log_and_the_app() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app).jwt(&issuer).start();
+    let refused = sidegate.get("/", &["X-Request-Id: b1946ac9-2492"]);
+    assert_eq!(refused.json()["request_id"], "b1946ac9-2492");
+    // One that could forge a line of the log is replaced.
+    let replaced = sidegate.get("/", &[r#"X-Request-Id: x","auth_user":"root"#]);
+    let id = replaced.json()["request_id"].as_str().unwrap().to_owned();
+    assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{id}");
+    sidegate.get("/", &[&format!("Authorization: Bearer {}", issuer.token("alice")), "X-Request-Id: seen-by-the-app"]);
+    assert_eq!(app.only_request().header("X-Request-Id"), Some("seen-by-the-app"));
+    let log = sidegate.access_log(3);
+    assert_eq!(log[0]["request_id"], "b1946ac9-2492");
+    assert_eq!(log[1]["request_id"], id.as_str());
+    assert_eq!(log[2]["request_id"], "seen-by-the-app");
+}

@@ -1,0 +1,129 @@
+//! What a person types: the commands, their output, and their exit codes.
+
+use std::{fs, net::TcpListener};
+
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+
+use crate::support::{AUTHORITY, Builder, Issuer, Recorder, Sidegate, Users, command, sha};
+
+#[test]
+fn check_shows_what_would_be_served_and_no_secret() {
+    let (app, issuer) = (Recorder::start(), Issuer::with(Algorithm::HS256));
+    let mut builder = Sidegate::before(&app)
+        .jwt(&issuer)
+        .users(&Users::one("alice", "secret"))
+        .rule(json!({ "name": "health", "path": "/healthz", "allow": "anyone" }))
+        .rule(
+            json!({ "name": "writers", "path": "/orders/**", "methods": ["POST"], "allow": { "groups": ["writer"] } }),
+        )
+        .rule(json!({ "allow": "authenticated" }));
+    let finished = builder.run(&["check", "--config"]);
+    let shown = finished.succeeded();
+    // The defaults as well: it is the configuration in effect.
+    for text in ["response_timeout: 60s", "max_header_bytes: 32KiB", "health", "/orders/**", "writer", "rule-3"] {
+        assert!(shown.contains(text), "{text} is missing in {shown}");
+    }
+    let hash = sha("secret").replace("{SHA}", "");
+    for secret in [issuer.secret.as_str(), &hash, "BEGIN"] {
+        assert!(!shown.contains(secret) && !finished.stderr.contains(secret), "{secret} is in {shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "colours in a pipe");
+
+    let report = builder.run(&["check", "--output", "json", "--config"]);
+    let report: Value = serde_json::from_str(report.succeeded()).unwrap();
+    assert_eq!((&report["ok"], &report["problems"]), (&json!(true), &json!([])));
+    assert_eq!(report["config"]["rules"][1]["name"], "writers");
+}
+
+#[test]
+fn what_check_accepts_serve_accepts_and_the_other_way_round() {
+    let app = Recorder::start();
+    let broken = |builder: Builder| {
+        builder.write("tls.key", &AUTHORITY.issue().key);
+        builder.users(&Users { lines: "no colon\n".to_owned(), groups: None })
+    };
+    let mut checked = broken(Sidegate::before(&app));
+    let finished = checked.run(&["check", "--config"]);
+    finished.assert_failed(64, &["tls.crt", "users:1"]);
+    let report = checked.run(&["check", "--output", "json", "--config"]);
+    assert_eq!(report.code, 64);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!((&report["ok"], report["problems"].as_array().unwrap().len()), (&json!(false), 2), "{report}");
+    let served = broken(Sidegate::before(&app)).refuse();
+    assert_eq!(served.code, 64);
+    assert_eq!(served.stderr.lines().count(), finished.stderr.lines().count(), "{}", served.stderr);
+}
+
+#[test]
+fn check_opens_no_port() {
+    let app = Recorder::start();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut builder = Sidegate::before(&app)
+        .users(&Users::one("alice", "secret"))
+        .set(json!({ "listen": { "address": taken.local_addr().unwrap() } }));
+    builder.run(&["check", "--config"]).succeeded();
+}
+
+#[test]
+fn check_warns_of_what_is_allowed_and_unwise() {
+    let app = Recorder::start();
+    let mut builder = Sidegate::before(&app)
+        .users(&Users::one("alice", "secret"))
+        .rule(json!({ "name": "open", "path": "/shop/*/public", "allow": "anyone" }))
+        .rule(json!({ "name": "wide", "path": "/files/**", "methods": ["GET"], "allow": "anyone" }))
+        .rule(json!({ "name": "secret", "path": "/files/secret/**", "allow": { "groups": ["admin"] } }))
+        .set(json!({ "upstream": { "address": "http://192.0.2.1:5000" } }));
+    let finished = builder.run(&["check", "--config"]);
+    let shown = finished.succeeded();
+    assert!(shown.contains("warning: upstream.address"), "{shown}");
+    assert!(shown.contains("`wide`") && shown.contains("`secret`"), "{shown}");
+    assert!(!shown.contains("`open` comes first"), "{shown}");
+}
+
+#[test]
+fn a_hashed_password_is_a_line_that_serve_takes() {
+    let app = Recorder::start();
+    let lines: String = [("bcrypt", "4"), ("argon2id", "1"), ("sha512-crypt", "1000")]
+        .map(|(algorithm, cost)| {
+            let args = ["hash-password", "--user", algorithm, "--algorithm", algorithm, "--cost", cost];
+            let finished = command(&args, "right horse\n");
+            let line = finished.succeeded().to_owned();
+            assert!(line.starts_with(&format!("{algorithm}:$")) && !line.contains("horse"), "{line}");
+            line
+        })
+        .concat();
+    let sidegate = Sidegate::before(&app).users(&Users { lines, groups: None }).start();
+    for user in ["bcrypt", "argon2id", "sha512-crypt"] {
+        assert_eq!(sidegate.curl("/").basic(user, "right horse").send().status, 200, "{user}");
+        assert_eq!(sidegate.curl("/").basic(user, "wrong horse").send().status, 401, "{user}");
+    }
+    command(&["hash-password", "--user", "a:b"], "x\n").assert_failed(64, &["colon"]);
+}
+
+#[test]
+fn healthcheck_asks_the_admin_listener() {
+    let app = Recorder::start();
+    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "secret")).start();
+    let admin = sidegate.admin().to_string();
+    command(&["healthcheck", "--admin", &admin], "").succeeded();
+    command(&["healthcheck", "--admin", &admin, "--probe", "livez"], "").succeeded();
+
+    // By its configuration, as a container would be asked.
+    let file = sidegate.file("sidegate.yaml");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    config["admin"]["address"] = json!(admin);
+    fs::write(&file, config.to_string()).unwrap();
+    command(&["healthcheck", "--config", file.to_str().unwrap()], "").succeeded();
+
+    // The app is gone: not ready, and alive.
+    drop(app);
+    let absent = crate::support::Nothing::reserve();
+    let lonely = Sidegate::before(&absent).users(&Users::one("alice", "secret")).start();
+    let admin = lonely.admin().to_string();
+    command(&["healthcheck", "--admin", &admin], "").assert_failed(1, &["503"]);
+    command(&["healthcheck", "--admin", &admin, "--probe", "livez"], "").succeeded();
+    // Nobody is there.
+    drop(lonely);
+    command(&["healthcheck", "--admin", &admin], "").assert_failed(1, &[&admin]);
+}

@@ -1,0 +1,174 @@
+//! The real apps: Flask under gunicorn, nginx, and an address where nothing answers.
+//!
+//! The test binds the listener and hands it over, so there is no free port to lose in between, and a connection
+//! made before the app has started simply waits in its queue.
+
+use std::{
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+
+use super::{App, Wire, wait::until};
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// gunicorn's kinds of worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Worker {
+    /// One request at a time, and a connection for each.
+    Sync,
+    /// A pool of threads, with keep-alive.
+    Threads,
+}
+
+/// `tests/apps/flask_app.py` under gunicorn with one worker.
+pub(crate) struct Flask {
+    process: Process,
+    gates: PathBuf,
+}
+
+impl Flask {
+    pub(crate) fn start(worker: Worker) -> Self {
+        let gunicorn = Path::new(HERE).join("target/venv/bin/gunicorn");
+        assert!(gunicorn.exists(), "{} is missing: run script/setup", gunicorn.display());
+        let mut command = Command::new(gunicorn);
+        command.args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"]);
+        command.args(match worker {
+            Worker::Sync => &["--worker-class=sync"][..],
+            Worker::Threads => &["--worker-class=gthread", "--threads=8"],
+        });
+        command.arg(format!("--chdir={HERE}/tests/apps")).arg("flask_app:app");
+        let process = Process::start(command, |command, files, _| {
+            command.env("GATES", files).env("PYTHONDONTWRITEBYTECODE", "1");
+        });
+        let gates = process.files.path().to_owned();
+        Self { process, gates }
+    }
+
+    /// The requests that the app saw, as `GET /path`.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        let answer = Wire::tcp(self.address()).send("GET /__seen HTTP/1.1\r\nHost: app\r\n\r\n").answer();
+        serde_json::from_value(answer.json()).unwrap()
+    }
+
+    /// Waits until a request stands at this gate.
+    pub(crate) fn wait_for(&self, gate: &str) {
+        let entered = self.gates.join(format!("{gate}.entered"));
+        until("a request at the gate", || entered.exists().then_some(()));
+    }
+
+    /// Lets it go on.
+    pub(crate) fn open(&self, gate: &str) {
+        File::create(self.gates.join(format!("{gate}.open"))).unwrap();
+    }
+}
+
+impl App for Flask {
+    fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+}
+
+/// nginx with `tests/apps/nginx.conf`.
+pub(crate) struct Nginx {
+    process: Process,
+}
+
+impl Nginx {
+    pub(crate) fn start() -> Self {
+        // nginx takes over listeners that it is told the numbers of, and 0 is not one it believes.
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"exec nginx -p "$0/" -c nginx.conf 3<&0 0</dev/null"#]);
+        let process = Process::start(command, |command, files, address| {
+            for directory in ["files", "tmp"] {
+                fs::create_dir(files.join(directory)).unwrap();
+            }
+            let config = fs::read_to_string(format!("{HERE}/tests/apps/nginx.conf")).unwrap();
+            fs::write(files.join("nginx.conf"), config.replace("LISTEN", &address.to_string())).unwrap();
+            let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+            command.arg(files).env("NGINX", "3;").env("PATH", path);
+        });
+        Self { process }
+    }
+
+    /// Puts a file where `/files/NAME` finds it.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) {
+        fs::write(self.process.files.path().join("files").join(name), content).unwrap();
+    }
+
+    /// The requests that it saw, as `GET /path`.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.process.files.path().join("seen.log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+}
+
+impl App for Nginx {
+    fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+}
+
+/// An address that belongs to the test, and refuses every connection until [`Nothing::listen`].
+pub(crate) struct Nothing(Socket);
+
+impl Nothing {
+    pub(crate) fn reserve() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    /// Something listens there from now on.
+    pub(crate) fn listen(self) -> TcpListener {
+        self.0.listen(128).unwrap();
+        self.0.into()
+    }
+}
+
+impl App for Nothing {
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+}
+
+/// A server that was given its listener as standard input, and its files in a directory of its own.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    files: TempDir,
+}
+
+impl Process {
+    fn start(mut command: Command, prepare: impl FnOnce(&mut Command, &Path, SocketAddr)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let files = tempfile::Builder::new().prefix("app-").tempdir().unwrap();
+        prepare(&mut command, files.path(), address);
+        let output = File::create(files.path().join("output.log")).unwrap();
+        command.stdin(Stdio::from(OwnedFd::from(listener)));
+        command.stdout(output.try_clone().unwrap()).stderr(output);
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        Self { child, address, files }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let output = fs::read_to_string(self.files.path().join("output.log")).unwrap_or_default();
+            eprintln!("--- the app's output\n{output}---");
+        }
+        // SIGQUIT ends gunicorn and nginx at once and together with their workers; SIGKILL would orphan those.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::QUIT);
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,41 @@
+//! The parts that every end-to-end test is put together from.
+
+use std::net::SocketAddr;
+
+mod answer;
+mod apps;
+mod builder;
+mod command;
+mod curl;
+mod exposition;
+mod h2;
+mod issuer;
+mod pki;
+mod recorder;
+mod sidegate;
+mod users;
+mod wait;
+mod wire;
+
+pub(crate) use self::{
+    answer::Answer,
+    apps::{Flask, Nginx, Nothing, Worker},
+    builder::Builder,
+    command::command,
+    curl::Curl,
+    exposition::Exposition,
+    h2::H2,
+    issuer::{Issuer, der, now, signed_with_public_key, unsigned},
+    pki::{AUTHORITY, Authority},
+    recorder::{Received, Recorder},
+    sidegate::Sidegate,
+    users::{Users, apr1, argon2id, bcrypt, bcrypt_with_cost, sha, sha256_crypt, sha512_crypt},
+    wait::until,
+    wire::{Wire, tls_config},
+};
+
+/// Something that sidegate can stand before.
+pub(crate) trait App {
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+}

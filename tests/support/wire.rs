@@ -1,0 +1,131 @@
+//! A connection on which one may say anything: bytes, over TCP or over TLS.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::ServerName};
+
+use super::{Answer, pki::AUTHORITY, wait::PATIENCE};
+
+/// A connection to sidegate, or to anything else.
+pub(crate) struct Wire {
+    stream: BufReader<Box<dyn Stream>>,
+    tcp: TcpStream,
+}
+
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+impl Wire {
+    /// Plain TCP.
+    pub(crate) fn tcp(address: SocketAddr) -> Self {
+        let tcp = connect(address);
+        Self { stream: BufReader::new(Box::new(tcp.try_clone().unwrap())), tcp }
+    }
+
+    /// TLS to a server that our authority vouches for, with these protocols offered by ALPN.
+    pub(crate) fn tls(address: SocketAddr, protocols: &[&str]) -> Self {
+        let tcp = connect(address);
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(Arc::new(tls_config(protocols)), name).unwrap();
+        Self { stream: BufReader::new(Box::new(StreamOwned::new(tls, tcp.try_clone().unwrap()))), tcp }
+    }
+
+    /// Says it.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.try_send(bytes).unwrap();
+        self
+    }
+
+    /// Says it to someone who may have hung up.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes.as_ref())?;
+        self.stream.get_mut().flush()
+    }
+
+    /// Sends until the other side takes no more for a second, or has taken `enough`; says how many bytes it took.
+    pub(crate) fn send_until_stuck(&mut self, enough: u64) -> u64 {
+        self.tcp.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let (chunk, mut sent) = ([0; 1 << 14], 0);
+        // TLS takes what it is given into a buffer of its own; whether it could get rid of it, flushing tells.
+        while sent < enough && self.try_send(chunk).is_ok() {
+            sent += chunk.len() as u64;
+        }
+        sent
+    }
+
+    /// The answer to a request that was not HEAD.
+    #[track_caller]
+    pub(crate) fn answer(&mut self) -> Answer {
+        self.answer_to("GET")
+    }
+
+    /// The answer to a request of this method.
+    #[track_caller]
+    pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
+        Answer::read(&mut self.stream, method).expect("an answer")
+    }
+
+    /// The answer, or `None` when the other side hung up without one.
+    pub(crate) fn answer_or_end(&mut self) -> Option<Answer> {
+        Answer::read(&mut self.stream, "GET").ok()
+    }
+
+    /// Reads one line.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Reads this many bytes.
+    pub(crate) fn read_exact(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Reads until the other side ends the connection, and fails when it does not.
+    #[track_caller]
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                panic!("still open after {PATIENCE:?}");
+            }
+            // A reset, or TLS cut without its goodbye, is an end too.
+            _ => bytes,
+        }
+    }
+
+    /// Sends the FIN, and still listens.
+    pub(crate) fn finish_sending(&mut self) {
+        self.tcp.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+/// What a careful client does: our authority and no other.
+pub(crate) fn tls_config(protocols: &[&str]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(AUTHORITY.der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    tcp.set_write_timeout(Some(PATIENCE)).unwrap();
+    tcp.set_nodelay(true).unwrap();
+    tcp
+}

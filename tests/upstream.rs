@@ -1,0 +1,213 @@
+//! The app behind us: absent, late, silent, rude; and connections that are kept without ever being one too old.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, until};
+
+#[test]
+fn an_absent_app_is_a_502_that_says_so_and_nothing_worse() {
+    let app = Nothing::reserve();
+    let sidegate = public(&app).set(json!({ "upstream": { "connect_timeout": "200ms" } })).start();
+    sidegate.get("/", &[]).assert_refused(502, "upstream_unreachable");
+    assert_eq!(sidegate.access_log(1)[0]["response_code_details"], "upstream_unreachable");
+    for (path, status) in [("/readyz", 503), ("/livez", 200), ("/startupz", 200)] {
+        assert_eq!(sidegate.ask_admin(path).status, status, "{path}");
+    }
+    let listener = app.listen();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut head = [0; 4096];
+                while stream.read(&mut head).is_ok_and(|count| count > 0) {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n");
+                }
+            });
+        }
+    });
+    until("the app to be noticed", || (sidegate.ask_admin("/readyz").status == 200).then_some(()));
+    assert_eq!(sidegate.get("/", &[]).status, 200);
+}
+
+#[test]
+fn an_app_that_starts_within_the_connect_timeout_is_waited_for() {
+    let app = Nothing::reserve();
+    let sidegate = public(&app).set(json!({ "upstream": { "connect_timeout": "10s" } })).start();
+    let curl = sidegate.curl("/").body("an order");
+    let client = thread::spawn(move || curl.send());
+    // Under way, and refused at least once: there is nobody listening.
+    sidegate.wait_for_metric("sidegate_requests_in_flight", &[], 1.0);
+    let listener = app.listen();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut seen = Vec::new();
+    until("the whole request", || {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).unwrap();
+        seen.extend_from_slice(&bytes[..count]);
+        seen.ends_with(b"an order").then_some(())
+    });
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    assert_eq!(client.join().unwrap().status, 200);
+}
+
+#[test]
+fn a_silent_app_is_a_504() {
+    let app = Recorder::scripted(|_, stream| {
+        let _ = stream.read(&mut [0]); // until the other side gives up
+        Ok(false)
+    });
+    let sidegate = public(&app).set(json!({ "upstream": { "response_timeout": "500ms" } })).start();
+    let started = Instant::now();
+    sidegate.get("/", &[]).assert_refused(504, "upstream_timeout");
+    assert!(started.elapsed() >= Duration::from_millis(450));
+    until("the connection to be given up", || (app.open_connections() == 0).then_some(()));
+    assert_eq!(app.requests().len(), 1);
+}
+
+#[test]
+fn an_app_that_falls_silent_within_its_answer_is_cut_off() {
+    let app = Recorder::scripted(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")?;
+        let _ = stream.read(&mut [0]);
+        Ok(false)
+    });
+    let sidegate = public(&app).set(json!({ "upstream": { "idle_timeout": "500ms" } })).start();
+    assert_eq!(sidegate.curl("/").args(["--http1.1"]).fail(), 18);
+    until("the connection to be given up", || (app.open_connections() == 0).then_some(()));
+}
+
+#[test]
+fn an_app_that_does_not_speak_http_is_a_502() {
+    for answer in [
+        "",
+        "not HTTP at all\r\n\r\n",
+        "HTTP/1.1 200\r\nBroken Header\r\n\r\n",
+        "HTTP/9.9 200 OK\r\n\r\n",
+        "HTTP/1.1 2",
+    ] {
+        let app = Recorder::scripted(move |_, stream| {
+            stream.write_all(answer.as_bytes())?;
+            stream.shutdown(Shutdown::Both)?;
+            Ok(false)
+        });
+        let sidegate = public(&app).start();
+        let refused = sidegate.wire().send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx").answer();
+        refused.assert_refused(502, "upstream_broken");
+        assert_eq!(app.requests().len(), 1, "{answer:?}: an order was placed twice");
+        sidegate.assert_alive();
+    }
+}
+
+#[test]
+fn connections_are_kept_and_used_again_and_not_for_too_long() {
+    let app = Recorder::start();
+    let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "500ms" } })).start();
+    let mut wire = sidegate.wire();
+    for _ in 0..5 {
+        assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
+    }
+    let used: Vec<_> = app.requests().iter().map(|request| request.connection).collect();
+    assert!(used.iter().all(|connection| *connection == used[0]), "{used:?}");
+    until("the idle connection to be closed", || (app.open_connections() == 0).then_some(()));
+
+    let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": 0 } })).start();
+    for _ in 0..2 {
+        assert_eq!(sidegate.get("/", &[]).status, 200);
+    }
+    let used: Vec<_> = app.requests().iter().map(|request| request.connection).collect();
+    assert_ne!(used[5], used[6], "{used:?}");
+}
+
+#[test]
+fn an_app_that_hangs_up_between_two_requests_is_not_noticed_by_the_client() {
+    // It says nothing of closing, and closes.
+    let app = Recorder::scripted(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")?;
+        stream.shutdown(Shutdown::Both)?;
+        Ok(false)
+    });
+    let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+    let mut wire = sidegate.wire();
+    for count in 1..=50 {
+        let answer = wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
+        assert_eq!(answer.status, 200, "the {count}th: {}", answer.text());
+    }
+}
+
+#[test]
+fn an_order_is_never_placed_twice() {
+    // It reads the whole request and hangs up: whether it has acted on it, nobody knows.
+    let app = Recorder::scripted(|request, stream| {
+        if request.line.starts_with("GET") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")?;
+            return Ok(true);
+        }
+        stream.shutdown(Shutdown::Both)?;
+        Ok(false)
+    });
+    let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+    let mut wire = sidegate.wire();
+    assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
+    let order = "POST /order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+    wire.send(order).answer().assert_refused(502, "upstream_broken");
+    assert_eq!(app.requests().iter().filter(|request| request.line.starts_with("POST")).count(), 1);
+}
+
+#[test]
+fn an_answer_that_comes_before_the_upload_has_ended_reaches_the_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let app = Early(listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                // The head is enough to know that this is too much.
+                let mut head = [0; 4096];
+                if stream.read(&mut head).is_ok_and(|count| count > 0) {
+                    let _ = stream.write_all(
+                        b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbig\n",
+                    );
+                    let _ = stream.shutdown(Shutdown::Write);
+                    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+                }
+            });
+        }
+    });
+    let sidegate = public(&app).start();
+    let body = vec![b'x'; 8 << 20];
+    let over_h1 = sidegate.curl("/").args(["--http1.1"]).header("Expect:").body(body.clone()).send();
+    let over_h2 = H2::connect(&sidegate).send("POST", "/", &[], &body);
+    for answer in [over_h1, over_h2] {
+        assert_eq!((answer.status, answer.text().as_str()), (413, "big\n"));
+    }
+}
+
+#[test]
+fn interim_answers_of_the_app_do_not_become_the_answer() {
+    let app = Recorder::answering(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n",
+    );
+    let sidegate = public(&app).start();
+    let mut wire = sidegate.wire();
+    for _ in 0..2 {
+        let answer = wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
+    }
+}
+
+struct Early(std::net::SocketAddr);
+
+impl App for Early {
+    fn address(&self) -> std::net::SocketAddr {
+        self.0
+    }
+}
+
+fn public(app: &impl App) -> Builder {
+    Sidegate::before(app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" }))
+}
