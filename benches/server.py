@@ -1,0 +1,101 @@
+"""A server process: started on one core, stopped by its id, and the CPU time that it and its workers have used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from errors import BenchError
+
+START_SECONDS = 15
+STOP_SECONDS = 3
+
+
+class Server:
+    """A running server and its children."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self._process = process
+        self._log = log
+
+    def cpu_seconds(self) -> float:
+        """User and system time of every thread of every process of the server.
+
+        The process clock is the sum of what /proc/PID/task/*/schedstat says, and keeps the share of threads that
+        have ended since, which the files lose.
+        """
+        return sum(time.clock_gettime(process_clock(pid)) for pid in self._family())
+
+    def wait_for(self, port: int) -> None:
+        """Returns when the server accepts connections."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise BenchError(f"{self.name} ended with {self._process.returncode} at its start\n{self.log_tail()}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+            time.sleep(0.02)
+        raise BenchError(f"{self.name} did not listen on port {port} within {START_SECONDS} s\n{self.log_tail()}")
+
+    def log_tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
+    def stop(self) -> None:
+        family = self._family()
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _family(self) -> list[int]:
+        return [self._process.pid, *children(self._process.pid)]
+
+
+@contextlib.contextmanager
+def serving(name: str, command: list[str], port: int, core: int, directory: Path) -> Iterator[Server]:
+    """Runs `command` on `core` until the block ends. Its output goes to a file in `directory`."""
+    # Should this script be killed outright, the kernel stops the servers in its place.
+    command = ["taskset", "-c", str(core), "setpriv", "--pdeathsig", "TERM", *command]
+    log = directory / "output.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
+    server = Server(name, process, log)
+    try:
+        server.wait_for(port)
+        yield server
+    finally:
+        server.stop()
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def process_clock(pid: int) -> int:
+    """The id of the CPU clock of another process, as clock_getcpuclockid(3) makes it on Linux."""
+    return ~pid << 3 | 2
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # It has ended between the listing and now.
+            # The name in parentheses may hold spaces; what follows it does not.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
