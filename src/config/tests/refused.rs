@@ -23,6 +23,9 @@ fn what_cannot_work_together_is_refused() {
         ("limits: { max_header_bytes: 1023 }", "set it to 1KiB or more"),
         ("limits: { http2_streams: 0 }", "listen.http2: false"),
         ("workers: 65", "65 workers are more than 64"),
+        // The most that a semaphore counts is less, and more than that is a panic.
+        ("limits: { max_in_flight: 9999999999999999999 }", "9999999999999999999 are more than 1000000"),
+        ("limits: { max_connections: 1000001 }", "1000001 are more than 1000000"),
         ("rules: []", "auth: there is neither authentication nor a rule; set `auth` and `rules`; to let everybody in"),
         ("rules: [{ allow: authenticated }]", "auth: a rule asks who is calling, and there is nothing to prove it by"),
         (
