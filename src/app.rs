@@ -81,8 +81,22 @@ impl Compiled {
     /// # Errors
     /// One is taken, or may not be opened.
     pub fn bind(self) -> Result<App, BindError> {
+        self.bind_with(|admin| bind("admin.address", admin))
+    }
+
+    /// Opens the ports; another one for the admin listener when its own cannot be had.
+    ///
+    /// # Errors
+    /// The other one is taken, or may not be opened.
+    pub fn bind_with_any_admin_port(self) -> Result<App, BindError> {
+        // Asking first whether it is free would leave a moment in which somebody else takes it.
+        let any = |admin: SocketAddr| bind("admin.address", SocketAddr::new(admin.ip(), 0));
+        self.bind_with(|admin| bind("admin.address", admin).or_else(|_| any(admin)))
+    }
+
+    fn bind_with(self, admin: impl FnOnce(SocketAddr) -> Result<TcpListener, BindError>) -> Result<App, BindError> {
         let listener = bind("listen.address", self.config.listen.address)?;
-        let admin = bind("admin.address", self.config.admin.address)?;
+        let admin = admin(self.config.admin.address)?;
         let address = listener.local_addr().unwrap_or(self.config.listen.address);
         let admin_address = admin.local_addr().unwrap_or(self.config.admin.address);
         Ok(App { compiled: self, listener, admin, address, admin_address })

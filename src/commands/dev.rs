@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     io::{self, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
 };
 
@@ -126,8 +126,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(prepared) => prepared,
         Err(problems) => return Ok(refuse(&problems)),
     };
-    let app =
-        compiled.bind().map_err(|error| anyhow!("{error}\n  help: --listen 127.0.0.1:0 takes one that is free"))?;
+    let app = compiled
+        .bind_with_any_admin_port()
+        .map_err(|error| anyhow!("{error}\n  help: --listen 127.0.0.1:0 takes one that is free"))?;
     let commands = Commands::new(app.address, &kit, &folder, &environment);
     if let Some(sample) = sample {
         sample.start(commands.clone()).context("cannot start the sample app")?;
@@ -172,10 +173,10 @@ fn plan(args: &Args, cluster: Option<&OsStr>) -> Result<Plan, String> {
         None => password::readable().ok_or("the system gives no random numbers for a password")?,
     };
     let hash = hash_password(&password, Algorithm::default(), None).map_err(|error| format!("--password: {error}"))?;
-    let admin = (args.listen.port() != ADMIN.port() && TcpListener::bind(ADMIN).is_ok()).then_some(ADMIN.port());
+    let admin = if args.listen.port() == ADMIN.port() { 0 } else { ADMIN.port() };
     Ok(Plan {
         listen: args.listen,
-        admin: SocketAddr::new(ADMIN.ip(), admin.unwrap_or(0)),
+        admin: SocketAddr::new(ADMIN.ip(), admin),
         plaintext: args.plaintext,
         upstream: args.upstream.clone(),
         user: args.user.clone(),
