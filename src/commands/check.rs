@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{ConfigArgs, refuse};
 use crate::{
     app::Compiled,
-    config::{self, Allow, Class, Config, Problem, Problems, Rule},
+    config::{self, Allow, Class, Config, PathPattern, Problem, Problems, Rule},
 };
 
 /// Load all that `serve` would (certificates, keys, users), and show the configuration, the rules, and warnings
@@ -88,30 +88,20 @@ fn exposures(config: &Config) -> Vec<Problem> {
         let what = "passwords cross the network unencrypted";
         warnings.push(Problem::new("listen.plaintext", what, "set listen.tls, or end TLS right before sidegate"));
     }
-    for (i, rule) in config.rules.iter().enumerate() {
-        let public = matches!(rule.allow, Allow::Class(Class::Anyone));
-        let covered = |later: &&Rule| match (&rule.path, &later.path) {
-            (None, _) => true,
-            (Some(ours), Some(theirs)) => {
-                match (config::PathPattern::parse(ours), config::PathPattern::parse(theirs)) {
-                    (Ok(ours), Ok(theirs)) => ours.covers(&theirs),
-                    _ => false,
-                }
-            }
-            (Some(_), None) => false,
-        };
-        for (j, later) in config.rules.iter().enumerate().skip(i + 1).filter(|(_, later)| public && covered(later)) {
-            if !matches!(later.allow, Allow::Class(Class::Anyone)) {
+    let is_public = |rule: &Rule| matches!(rule.allow, Allow::Class(Class::Anyone));
+    // A pattern that cannot be read was a problem before it came here.
+    let paths: Vec<_> =
+        config.rules.iter().map(|rule| rule.path.as_deref().and_then(|path| PathPattern::parse(path).ok())).collect();
+    for (i, rule) in config.rules.iter().enumerate().filter(|(_, rule)| is_public(rule)) {
+        for (j, later) in config.rules.iter().enumerate().skip(i + 1).filter(|(_, later)| !is_public(later)) {
+            if PathPattern::takes_all_of(paths[i].as_ref(), paths[j].as_ref()) {
                 let what = format!(
                     "the public rule `{}` comes first for some of what `{}` protects",
                     rule.label(i),
                     later.label(j)
                 );
-                warnings.push(Problem::new(
-                    format!("rules[{i}]"),
-                    what,
-                    "move the narrower rule before the public one",
-                ));
+                let remedy = "move the narrower rule before the public one";
+                warnings.push(Problem::new(format!("rules[{i}]"), what, remedy));
             }
         }
     }

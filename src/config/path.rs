@@ -56,6 +56,15 @@ impl PathPattern {
         self.below || rest.next().is_none()
     }
 
+    /// Whether a rule for `wide` is for every path that one for `narrow` is for. None is every path.
+    pub fn takes_all_of(wide: Option<&Self>, narrow: Option<&Self>) -> bool {
+        match (wide, narrow) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(wide), Some(narrow)) => wide.covers(narrow),
+        }
+    }
+
     /// Whether every path that `other` stands for is one of ours too. Exact, not a guess.
     pub fn covers(&self, other: &Self) -> bool {
         // What `other` writes as `*` may become any text, so only a `*` of ours can take it in. `segment_matches`

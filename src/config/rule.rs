@@ -174,11 +174,7 @@ impl Rule {
             let covering = earlier.iter().find(|(_, other, other_path)| {
                 let methods = rule.methods.iter().all(|method| other.methods.contains(method));
                 (other.methods.is_empty() || methods && !rule.methods.is_empty())
-                    && match (other_path, &path) {
-                        (None, _) => true,
-                        (Some(_), None) => false,
-                        (Some(wide), Some(narrow)) => wide.covers(narrow),
-                    }
+                    && PathPattern::takes_all_of(other_path.as_ref(), path.as_ref())
             });
             if let Some((other, ..)) = covering {
                 let what = format!("this rule can never match: {other} takes every request that it is for");
