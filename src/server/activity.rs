@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -20,15 +20,14 @@ use crate::config::Limits;
 #[derive(Debug)]
 pub(super) struct Activity {
     start: Instant,
-    /// Requests that are being served.
-    requests: AtomicUsize,
     /// Requests so far.
     served: AtomicU64,
     /// When the last request ended, in milliseconds after the start.
     idle_since: AtomicU64,
     /// When the first byte after that arrived, in milliseconds after the start; 0 = not yet.
     first_byte: AtomicU64,
-    /// For each request since when the client has not taken what it was sent, in milliseconds; 0 = it has.
+    /// The requests that are being served: for each since when the client has not taken what it was sent, in milliseconds
+    /// after the start; 0 = it has.
     untaken: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
@@ -49,7 +48,6 @@ impl Activity {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
-            requests: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             first_byte: AtomicU64::new(0),
@@ -59,7 +57,6 @@ impl Activity {
 
     /// A request has arrived, and lasts until the value is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Busy {
-        self.requests.fetch_add(1, Relaxed);
         self.served.fetch_add(1, Relaxed);
         self.first_byte.store(0, Relaxed);
         let untaken = Arc::new(AtomicU64::new(0));
@@ -69,7 +66,7 @@ impl Activity {
 
     /// Whether a request is being served.
     pub(super) fn is_busy(&self) -> bool {
-        self.requests.load(Relaxed) > 0
+        !self.lock().is_empty()
     }
 
     /// Whether no request is being served or has begun to arrive.
@@ -79,27 +76,22 @@ impl Activity {
 
     /// When to look at a new connection.
     pub(super) fn first_look(&self, limits: &Limits) -> Instant {
-        self.start + limits.header_timeout.min(limits.client_idle_timeout)
+        self.start + patience(limits)
     }
 
     /// Compares the state with the limits. HTTP/2 sends frames while it is idle, so a first byte says nothing there.
     pub(super) fn look(&self, limits: &Limits, http2: bool) -> Finding {
         let now = Instant::now();
+        let after = |milliseconds: &AtomicU64| self.start + Duration::from_millis(milliseconds.load(Relaxed));
         if self.is_busy() {
-            let now = self.milliseconds();
-            let limit = u64::try_from(limits.client_idle_timeout.as_millis()).unwrap_or(u64::MAX);
-            let stuck = |since: &Arc<AtomicU64>| {
-                let since = since.load(Relaxed);
-                since > 0 && now.saturating_sub(since) >= limit
-            };
+            let stuck =
+                |since: &Arc<AtomicU64>| since.load(Relaxed) > 0 && now >= after(since) + limits.client_idle_timeout;
             if self.lock().iter().any(stuck) {
                 return Finding::Stuck;
             }
-            let now = Instant::now();
             // Whatever begins when it ends has at least this long.
-            return Finding::Look(now + limits.header_timeout.min(limits.client_idle_timeout));
+            return Finding::Look(now + patience(limits));
         }
-        let after = |milliseconds: &AtomicU64| self.start + Duration::from_millis(milliseconds.load(Relaxed));
         let late = if self.served.load(Relaxed) == 0 {
             // The first request is due when the connection stands: who connects and says nothing takes up a place.
             Some(self.first_look(limits))
@@ -112,11 +104,7 @@ impl Activity {
             Some(end) => (end, Finding::Late),
             None => (after(&self.idle_since) + limits.client_idle_timeout, Finding::Idle),
         };
-        if now >= end {
-            finding
-        } else {
-            Finding::Look(end.min(now + limits.header_timeout.min(limits.client_idle_timeout)))
-        }
+        if now >= end { finding } else { Finding::Look(end.min(now + patience(limits))) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
@@ -130,10 +118,15 @@ impl Activity {
 
     /// Something has arrived.
     pub(super) fn read(&self) {
-        if self.first_byte.load(Relaxed) == 0 && self.requests.load(Relaxed) == 0 {
+        if self.first_byte.load(Relaxed) == 0 && !self.is_busy() {
             self.first_byte.store(self.milliseconds(), Relaxed);
         }
     }
+}
+
+/// The shortest of the limits that a connection's timer keeps: what it looks after may begin at any moment.
+fn patience(limits: &Limits) -> Duration {
+    limits.header_timeout.min(limits.client_idle_timeout)
 }
 
 /// A request that is being served.
@@ -146,7 +139,7 @@ pub(super) struct Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.activity.lock().retain(|untaken| !Arc::ptr_eq(untaken, &self.untaken));
-        if self.activity.requests.fetch_sub(1, Relaxed) == 1 {
+        if !self.activity.is_busy() {
             self.activity.idle_since.store(self.activity.milliseconds(), Relaxed);
         }
     }

@@ -26,7 +26,7 @@ use super::{Upload, stall::Stall};
 use crate::exchange::Trail;
 
 /// Larger header sections of an answer are refused.
-const MAX_HEADER_BYTES: u64 = 256 * 1024;
+const MAX_HEADER_BYTES: usize = 256 * 1024;
 
 /// A connection to the app.
 pub struct Connection {
@@ -68,10 +68,8 @@ impl Connection {
         gauges: Gauges,
         response_timeout: Duration,
     ) -> Result<Self, hyper::Error> {
-        let (sender, driver) = http1::Builder::new()
-            .max_header_size(usize::try_from(MAX_HEADER_BYTES).unwrap_or(usize::MAX))
-            .handshake(TokioIo::new(stream))
-            .await?;
+        let (sender, driver) =
+            http1::Builder::new().max_header_size(MAX_HEADER_BYTES).handshake(TokioIo::new(stream)).await?;
         gauges.active.inc();
         Ok(Self {
             sender,
