@@ -3,14 +3,14 @@
 //! ```text
 //!  TCP ── server ── tls ── hyper ──┐                      one task per connection
 //!                                  ▼ Exchange: the request, its client, and the trail of what was decided
-//!    stack:   Observe ─ Respond ─ Admit ─ Guard ═╗        the order lives in stack.rs, nowhere else
-//!               │          │        │       │    ║ Permitted   (no Permitted, no forward)
-//!           metrics/log  Denial  Overloaded │    ▼
-//!                                  Policy ──┘  proxy ── upstream ── app on 127.0.0.1
+//!    stack:   Observe ─ Cors ─ Respond ─ Admit ─ Guard ═╗        the order lives in stack.rs, nowhere else
+//!               │                 │        │       │    ║ Permitted   (no Permitted, no forward)
+//!           metrics/log         Denial  Overloaded │    ▼
+//!                                         Policy ──┘  proxy ── upstream ── app on 127.0.0.1
 //!    beside:  admin → /livez /readyz /startupz /metrics   (own listener, own thread)
 //! ```
 //!
-//! Follow one request: `main → commands::serve → app → server → stack → telemetry::observe → denial → admit →
+//! Follow one request: `main → commands::serve → app → server → stack → telemetry::observe → cors → denial → admit →
 //! auth::guard → target → auth::policy → auth::jwt → proxy::forward → proxy::headers → upstream`. The modules below are
 //! in the order in which a request meets them.
 //!
@@ -33,6 +33,9 @@ pub mod exchange;
 pub mod stack;
 
 pub mod telemetry;
+
+pub mod cors;
+pub mod vary;
 
 pub mod denial;
 pub mod reason;

@@ -14,6 +14,7 @@ mod basic;
 mod challenges;
 mod commands;
 mod config_samples;
+mod cors;
 mod dev;
 mod documents;
 mod flask;

@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use http::header::{AUTHORIZATION, COOKIE};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -16,6 +17,7 @@ use super::{
     policy::{Decision, Pending, Policy},
 };
 use crate::{
+    cors::preflight,
     denial::Denial,
     exchange::{Exchange, Verdict},
     identity::{Caller, Method},
@@ -68,7 +70,7 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, exchange: Exchange) -> Self::Future {
+    fn call(&mut self, mut exchange: Exchange) -> Self::Future {
         let request = &exchange.request;
         let target = match Target::parse(request) {
             Ok(target) => target,
@@ -77,6 +79,13 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
                 return ResponseFuture::denied(reason.into(), exchange);
             }
         };
+        if let Some(decision) = preflight(request).and_then(|method| self.policy.decide_preflight(&method, &target)) {
+            // Browsers send none, and nobody has looked at these.
+            for name in [AUTHORIZATION, COOKIE] {
+                exchange.request.headers_mut().remove(name);
+            }
+            return ResponseFuture::decided(decision, exchange, target, &mut self.inner);
+        }
         match self.policy.decide(request.method(), &target, request.headers(), SystemTime::now()) {
             Decision::Verify(Pending { check, rule }) if !check.is_slow() => {
                 let decision = self.policy.conclude(rule, check.run().as_deref());

@@ -31,6 +31,7 @@ pub struct Policy {
     passwords: Option<Passwords>,
     mapping: Mapping,
     challenges: Arc<Challenges>,
+    passes_preflights: bool,
 }
 
 #[derive(Debug)]
@@ -98,7 +99,8 @@ impl Policy {
         let rules = problems.keep(rules::compile(&config.rules, &mut mapping));
         match (rules, issuers, passwords) {
             (Some(rules), Some(issuers), Some(passwords)) => {
-                problems.or((Self { rules, issuers, passwords, mapping, challenges }, warnings))
+                let passes_preflights = config.cors.preflight == config::Preflight::Pass;
+                problems.or((Self { rules, issuers, passwords, mapping, challenges, passes_preflights }, warnings))
             }
             _ => Err(problems),
         }
@@ -106,21 +108,12 @@ impl Policy {
 
     /// Decides about a request, at `now`.
     pub fn decide(&self, method: &Method, target: &Target, headers: &HeaderMap, now: SystemTime) -> Decision {
-        let Some(rule) = self.rule(method, target.path()) else {
-            return Decision::deny(Reason::NoRule.into(), identity::Method::None, None);
+        let rule = match self.rule_for(method, target) {
+            Ok(rule) => rule,
+            Err(decision) => return decision,
         };
-        if target.second_reading().is_some_and(|path| self.rule(method, path) != Some(rule)) {
-            return Decision::deny(Reason::PathAmbiguous.into(), identity::Method::None, Some(rule));
-        }
         if matches!(self.rules[rule].demand, Demand::Nothing) {
-            let verdict = Verdict {
-                method: identity::Method::None,
-                identity: None,
-                rule: Some(rule),
-                refusal: None,
-                remembered: false,
-            };
-            return Decision::Permit(Caller::Anonymous, verdict);
+            return Decision::permit_anyone(rule);
         }
         match self.identify(headers, now) {
             Ok(Proof::Known { identity, remembered }) => self.judge(identity, remembered, rule),
@@ -129,6 +122,14 @@ impl Policy {
                 Decision::deny(Denial::challenge(reason, self.challenges.clone()), method, Some(rule))
             }
         }
+    }
+
+    /// Decides about a preflight that asks about `method`, where the app is to answer it; `None` where preflights are requests
+    /// like any other. A browser sends it without credentials, so nobody is asked for any; but what no rule is about is
+    /// denied as ever.
+    pub fn decide_preflight(&self, method: &Method, target: &Target) -> Option<Decision> {
+        let decision = |rule| Decision::permit_anyone(rule);
+        self.passes_preflights.then(|| self.rule_for(method, target).map_or_else(|denied| denied, decision))
     }
 
     /// Decides about a request whose password was checked: `user` is who it proved. `rule` is the one that asked.
@@ -140,6 +141,17 @@ impl Policy {
                 Decision::deny(denial, identity::Method::Basic, Some(rule))
             }
         }
+    }
+
+    /// The rule that decides, or why there is none.
+    fn rule_for(&self, method: &Method, target: &Target) -> Result<usize, Decision> {
+        let Some(rule) = self.rule(method, target.path()) else {
+            return Err(Decision::deny(Reason::NoRule.into(), identity::Method::None, None));
+        };
+        if target.second_reading().is_some_and(|path| self.rule(method, path) != Some(rule)) {
+            return Err(Decision::deny(Reason::PathAmbiguous.into(), identity::Method::None, Some(rule)));
+        }
+        Ok(rule)
     }
 
     fn rule(&self, method: &Method, path: &str) -> Option<usize> {
@@ -189,6 +201,18 @@ impl Policy {
 }
 
 impl Decision {
+    /// Lets everybody through, and tells the app of nobody.
+    fn permit_anyone(rule: usize) -> Self {
+        let verdict = Verdict {
+            method: identity::Method::None,
+            identity: None,
+            rule: Some(rule),
+            refusal: None,
+            remembered: false,
+        };
+        Self::Permit(Caller::Anonymous, verdict)
+    }
+
     fn deny(denial: Denial, method: identity::Method, rule: Option<usize>) -> Self {
         let verdict = Verdict { method, identity: None, rule, refusal: Some(denial.reason), remembered: false };
         Self::Deny(denial, verdict)

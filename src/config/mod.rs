@@ -11,6 +11,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod auth;
+mod cors;
 mod extract;
 mod fault;
 mod file;
@@ -31,6 +32,7 @@ mod upstream;
 mod yaml;
 
 pub use auth::{Algorithm, Auth, Basic, Jwt, Keys};
+pub use cors::{Cors, Preflight};
 pub use file::read;
 pub use identity::Identity;
 pub use layers::{Override, Source};
@@ -62,6 +64,8 @@ pub struct Config {
     pub auth: Auth,
     /// The first that matches decides; none matches = deny.
     pub rules: Vec<Rule>,
+    /// What web pages of other origins may do.
+    pub cors: Cors,
     /// How the app is told who is calling.
     pub identity: Identity,
     /// What a client may use of us.
@@ -83,6 +87,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             auth: Auth::default(),
             rules: Vec::new(),
+            cors: Cors::default(),
             identity: Identity::default(),
             limits: Limits::default(),
             admin: Admin::default(),
@@ -103,6 +108,7 @@ impl Config {
         self.upstream.check(&self.listen, findings);
         self.auth.check(&self.rules, findings);
         Rule::check_all(&self.rules, findings);
+        self.cors.check(findings);
         self.identity.check(findings);
         self.limits.check(findings);
         self.admin.check(&self.listen, findings);
