@@ -49,6 +49,7 @@ pub mod target;
 pub mod proxy;
 
 pub mod body;
+pub mod compress;
 pub mod upstream;
 
 pub mod admin;

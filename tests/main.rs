@@ -13,6 +13,7 @@ mod architecture;
 mod basic;
 mod challenges;
 mod commands;
+mod compression;
 mod config_samples;
 mod cors;
 mod dev;

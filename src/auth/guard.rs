@@ -40,6 +40,11 @@ impl Permitted {
         self.exchange.request.method()
     }
 
+    /// The request as it arrived.
+    pub fn request(&self) -> &http::Request<hyper::body::Incoming> {
+        &self.exchange.request
+    }
+
     /// Takes it apart, to be forwarded.
     pub fn into_parts(self) -> (Caller, Target, Exchange) {
         (self.caller, self.target, self.exchange)

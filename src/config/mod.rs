@@ -11,6 +11,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod auth;
+mod compression;
 mod cors;
 mod extract;
 mod fault;
@@ -32,6 +33,7 @@ mod upstream;
 mod yaml;
 
 pub use auth::{Algorithm, Auth, Basic, Jwt, Keys};
+pub use compression::{Coding, Compression};
 pub use cors::{Cors, Preflight};
 pub use file::read;
 pub use identity::Identity;
@@ -66,6 +68,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What web pages of other origins may do.
     pub cors: Cors,
+    /// Which answers are compressed.
+    pub compression: Compression,
     /// How the app is told who is calling.
     pub identity: Identity,
     /// What a client may use of us.
@@ -88,6 +92,7 @@ impl Default for Config {
             auth: Auth::default(),
             rules: Vec::new(),
             cors: Cors::default(),
+            compression: Compression::default(),
             identity: Identity::default(),
             limits: Limits::default(),
             admin: Admin::default(),
@@ -109,6 +114,7 @@ impl Config {
         self.auth.check(&self.rules, findings);
         Rule::check_all(&self.rules, findings);
         self.cors.check(findings);
+        self.compression.check(findings);
         self.identity.check(findings);
         self.limits.check(findings);
         self.admin.check(&self.listen, findings);
