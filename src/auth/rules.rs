@@ -1,11 +1,13 @@
 //! Who may do what: the compiled rules.
 
+use std::net::IpAddr;
+
 use http::Method;
 use serde_json::Value;
 
 use super::claims::Mapping;
 use crate::{
-    config::{self, Allow, Class, PathPattern, Problem, Problems},
+    config::{self, Allow, Class, HostPattern, Network, PathPattern, Paths, Problem, Problems},
     identity::{Caller, Identity},
 };
 
@@ -14,7 +16,23 @@ use crate::{
 pub(super) struct Rule {
     path: Option<PathPattern>,
     methods: Vec<Method>,
+    hosts: Vec<HostPattern>,
+    clients: Vec<Network>,
+    /// What becomes of paths for it that apps read in different ways.
+    pub(super) paths: Paths,
     pub(super) demand: Demand,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Asked<'r> {
+    pub(super) method: &'r Method,
+    /// Without port and without a dot at the end.
+    pub(super) host: &'r [u8],
+    /// Decoded.
+    pub(super) path: &'r str,
+    /// The address of who asks.
+    pub(super) client: IpAddr,
 }
 
 /// What a rule demands of the caller.
@@ -36,8 +54,9 @@ pub(super) struct Callers {
     claims: Vec<(usize, Value)>,
 }
 
-/// Compiles the rules; the claims that they ask for get a place in `mapping`.
-pub(super) fn compile(config: &[config::Rule], mapping: &mut Mapping) -> Result<Vec<Rule>, Problems> {
+/// Compiles the rules, for which `paths` holds unless they say otherwise; the claims that they ask for get a place in
+/// `mapping`.
+pub(super) fn compile(config: &[config::Rule], paths: Paths, mapping: &mut Mapping) -> Result<Vec<Rule>, Problems> {
     let mut problems = Problems::default();
     let rules = config.iter().enumerate().filter_map(|(i, rule)| {
         let place = |key: &str| format!("rules[{i}].{key}");
@@ -61,19 +80,28 @@ pub(super) fn compile(config: &[config::Rule], mapping: &mut Mapping) -> Result<
                 claims: callers.claims.iter().map(|(path, value)| (mapping.slot(path), value.clone())).collect(),
             }),
         };
-        Some(Rule { path: path?, methods: methods?, demand })
+        Some(Rule {
+            path: path?,
+            methods: methods?,
+            hosts: rule.hosts.clone(),
+            clients: rule.client_ips.clone(),
+            paths: rule.paths.map_or(paths, |over| paths.overridden_by(over)),
+            demand,
+        })
     });
     let rules: Vec<_> = rules.collect();
     problems.or(rules)
 }
 
 impl Rule {
-    /// Whether it decides about `method` on the canonical `path`.
-    pub(super) fn matches(&self, method: &Method, path: &str) -> bool {
+    /// Whether it decides about what is `asked` for.
+    pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
         // Apps answer HEAD with what they do for GET, so a rule about GET is one about HEAD.
         let named = |method| self.methods.contains(method);
-        (self.methods.is_empty() || named(method) || (*method == Method::HEAD && named(&Method::GET)))
-            && self.path.as_ref().is_none_or(|pattern| pattern.matches(path))
+        (self.methods.is_empty() || named(asked.method) || (*asked.method == Method::HEAD && named(&Method::GET)))
+            && self.path.as_ref().is_none_or(|pattern| pattern.matches(asked.path))
+            && (self.hosts.is_empty() || self.hosts.iter().any(|host| host.matches(asked.host)))
+            && (self.clients.is_empty() || self.clients.iter().any(|network| network.contains(asked.client)))
     }
 
     /// Whether it lets `caller` through.
