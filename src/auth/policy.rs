@@ -88,6 +88,9 @@ impl Policy {
             None => Some(None),
             Some(basic) => problems.keep(Users::load(basic)).map(|users| {
                 warnings.extend_from_slice(users.warnings());
+                if config.auth.jwt.is_empty() {
+                    warnings.extend(rules::unmet(&config.rules, &users));
+                }
                 Some(Passwords { users, label: basic.realm.as_str().into() })
             }),
         };

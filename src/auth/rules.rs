@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::Method;
 use serde_json::Value;
 
-use super::claims::Mapping;
+use super::{basic::Users, claims::Mapping};
 use crate::{
     config::{self, Allow, Class, HostPattern, Network, PathPattern, Paths, Problem, Problems},
     identity::{Caller, Identity},
@@ -91,6 +91,29 @@ pub(super) fn compile(config: &[config::Rule], paths: Paths, mapping: &mut Mappi
     });
     let rules: Vec<_> = rules.collect();
     problems.or(rules)
+}
+
+/// What the rules ask for that nobody has, where all who are known are `users`.
+pub(super) fn unmet(config: &[config::Rule], users: &Users) -> Vec<Problem> {
+    let mut unmet = Vec::new();
+    for (i, rule) in config.iter().enumerate() {
+        let Allow::Callers(callers) = &rule.allow else { continue };
+        let place = |key: &str| format!("rules[{i}].allow.{key}");
+        for name in callers.users.iter().filter(|name| users.iter().all(|user| *user.name != ***name)) {
+            let what = format!("there is no user `{name}` in auth.basic.users_file, and there are no tokens");
+            unmet.push(Problem::new(place("users"), what, "is it spelt as in the file?"));
+        }
+        let has = |group: &str| users.iter().any(|user| user.groups.iter().any(|name| **name == *group));
+        for name in callers.groups.iter().filter(|name| !has(name)) {
+            let what = format!("no user is in a group `{name}` of auth.basic.groups_file, and there are no tokens");
+            unmet.push(Problem::new(place("groups"), what, "is it spelt as in the file?"));
+        }
+        if !callers.claims.is_empty() {
+            let what = "passwords prove no claims, and there are no tokens: nobody is let through";
+            unmet.push(Problem::new(place("claims"), what, "ask for `users` or `groups`, or set `auth.jwt`"));
+        }
+    }
+    unmet
 }
 
 impl Rule {

@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, slice};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -154,7 +154,7 @@ impl Rule {
     }
 
     /// Whether it has to know who is calling.
-    pub(super) fn needs_caller(&self) -> bool {
+    pub fn needs_caller(&self) -> bool {
         !matches!(self.allow, Allow::Class(Class::Anyone))
     }
 
@@ -194,10 +194,21 @@ impl Rule {
         }
     }
 
+    /// Whether it may take a request from `later`, on a path that both are for: it is for some of its methods, and not
+    /// only for some of its hosts or clients. One that is only for those is an exception that somebody meant.
+    pub fn comes_before(&self, later: &Self) -> bool {
+        let methods = [(self, later), (later, self)].into_iter().any(|(a, b)| {
+            a.methods.is_empty() || b.methods.iter().any(|method| covered(&a.methods, slice::from_ref(method), takes))
+        });
+        methods
+            && covered(&self.hosts, &later.hosts, HostPattern::covers)
+            && covered(&self.client_ips, &later.client_ips, Network::covers)
+    }
+
     /// Whether it is for every method, host and client that `other` is for. Exact, but for what it takes several entries
     /// of ours to cover: then it says no.
     fn takes_all_of(&self, other: &Self) -> bool {
-        covered(&self.methods, &other.methods, |ours, theirs| ours == theirs || (ours == "GET" && theirs == "HEAD"))
+        covered(&self.methods, &other.methods, takes)
             && covered(&self.hosts, &other.hosts, HostPattern::covers)
             && covered(&self.client_ips, &other.client_ips, Network::covers)
     }
@@ -225,6 +236,11 @@ impl Rule {
             }
         }
     }
+}
+
+/// Whether a rule for the method `ours` is one for `theirs`. GET stands for HEAD too.
+fn takes(ours: &String, theirs: &String) -> bool {
+    ours == theirs || (ours == "GET" && theirs == "HEAD")
 }
 
 /// Whether each of `narrow` is covered by one of `wide`. No entry means all that there is.
