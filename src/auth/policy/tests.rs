@@ -172,6 +172,27 @@ fn two_readings_of_a_path_that_two_rules_decide_are_refused() {
 }
 
 #[test]
+fn a_rule_is_for_its_hosts_and_clients_only() {
+    let f = Fixture::with_rule("{ hosts: [APP.example], client_ips: ['192.0.2.0/24'], allow: authenticated }");
+    let bob = basic("bob", "wonderland");
+    let elsewhere = Fixture::with_rule("{ hosts: [other.example], allow: authenticated }");
+    let outside = Fixture::with_rule("{ client_ips: ['198.51.100.0/24', '::/0'], allow: authenticated }");
+    assert_eq!(f.decide("GET", "/x", &[&bob]), known("bob"));
+    assert_eq!(elsewhere.decide("GET", "/x", &[&bob]), Denied(Reason::NoRule));
+    assert_eq!(outside.decide("GET", "/x", &[&bob]), Denied(Reason::NoRule));
+}
+
+#[test]
+fn the_setting_of_a_rule_is_for_its_own_paths_and_opens_no_others() {
+    let f = Fixture::with_rule("{ paths: { ambiguous: pass, encoded_slash: pass }, allow: authenticated }");
+    let bob = basic("bob", "wonderland");
+    assert_eq!(f.decide("GET", "/x//y%2fz", &[&bob]), known("bob"));
+    for path in ["/admin//x", "/admin%2fx", "/x;/../admin", "/x%2f..%2fadmin", "/public//x", "/%2fadmin", "//admin"] {
+        assert_eq!(f.decide("GET", path, &[&bob]), Denied(Reason::PathAmbiguous), "{path}");
+    }
+}
+
+#[test]
 fn a_token_is_believed_only_when_everything_about_it_is_right() {
     let f = Fixture::new();
     let anyone = json!({"iss": "https://login.example/", "aud": "orders", "sub": "mallory", "exp": NOW + 300});
