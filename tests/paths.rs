@@ -183,6 +183,7 @@ fn what_is_no_path_is_refused() {
         "GET http:///public HTTP/1.1",
         "GET localhost:80 HTTP/1.1",
         "GET * HTTP/1.1",
+        "GET /public/caf\u{e9} HTTP/1.1",
         "GET /public /admin HTTP/1.1",
         "GET /public\tHTTP/1.1",
         "GET /pub\x00lic HTTP/1.1",

@@ -51,7 +51,7 @@ impl Host {
 
     /// A name, an IPv4 address, or an IPv6 address in brackets; then a port, perhaps. Stricter than RFC 3986, by which
     /// a host may hold `%41`, `,`, `;` or `=` as well: these mean something in the headers and URLs that are made of it.
-    fn parse(written: HeaderValue) -> Result<Self, Reason> {
+    pub(super) fn parse(written: HeaderValue) -> Result<Self, Reason> {
         let bytes = written.as_bytes();
         let (name, host) = match bytes.first() {
             Some(b'[') => {

@@ -43,6 +43,7 @@ fn what_has_one_reading_is_matched_decoded_and_forwarded_as_written() {
         ("/a%3bb", "/a;b"),
         ("/a;b", "/a;b"),
         ("/c%23", "/c#"),
+        ("/a%3fb", "/a?b"),
         ("/~user/a:b@c!$&'()*+,=-_", "/~user/a:b@c!$&'()*+,=-_"),
     ] {
         for setting in [Reject, Normalize, Pass] {

@@ -125,7 +125,7 @@ fn targets() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
 
     #[test]
     fn however_an_app_reads_what_it_is_sent_the_rule_that_decided_is_the_one_for_it(
