@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reason", &[]),
     ("identity", &[]),
     ("exchange", &["identity", "reason"]),
-    ("target", &["reason"]),
+    ("target", &["config", "reason"]),
     ("upstream", &["config", "exchange", "reason"]),
     ("vary", &[]),
     ("compress", &["config"]),

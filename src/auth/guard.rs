@@ -77,21 +77,24 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
 
     fn call(&mut self, mut exchange: Exchange) -> Self::Future {
         let request = &exchange.request;
-        let target = match Target::parse(request) {
+        let mut target = match Target::parse(request) {
             Ok(target) => target,
             Err(reason) => {
                 exchange.trail.decided(refusal(reason, Method::None, None));
                 return ResponseFuture::denied(reason.into(), exchange);
             }
         };
-        if let Some(decision) = preflight(request).and_then(|method| self.policy.decide_preflight(&method, &target)) {
+        let client = exchange.client.address.ip();
+        if let Some(method) = preflight(request)
+            && let Some(decision) = self.policy.decide_preflight(&method, &mut target, client)
+        {
             // Browsers send none, and nobody has looked at these.
             for name in [AUTHORIZATION, COOKIE] {
                 exchange.request.headers_mut().remove(name);
             }
             return ResponseFuture::decided(decision, exchange, target, &mut self.inner);
         }
-        match self.policy.decide(request.method(), &target, request.headers(), SystemTime::now()) {
+        match self.policy.decide(request.method(), &mut target, request.headers(), client, SystemTime::now()) {
             Decision::Verify(Pending { check, rule }) if !check.is_slow() => {
                 let decision = self.policy.conclude(rule, check.run().as_deref());
                 ResponseFuture::decided(decision, exchange, target, &mut self.inner)

@@ -1,7 +1,7 @@
 //! The decision: which rule, who is calling, and may they. Pure and synchronous, so that the whole security argument is
 //! a table of tests, and so that one snapshot decides both who and whether.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use http::{
     HeaderMap, Method,
@@ -12,21 +12,23 @@ use super::{
     basic::{Credentials, PasswordCheck, User, Users},
     claims::Mapping,
     jwt::Issuers,
-    rules::{self, Demand, Rule},
+    rules::{self, Asked, Demand, Rule},
 };
 use crate::{
-    config::{self, Problem, Problems},
+    config::{self, Paths, Problem, Problems},
     denial::{Challenges, Denial},
     exchange::Verdict,
     identity::{self, Caller, Identity},
     reason::Reason,
-    target::Target,
+    target::{Target, Unsettled},
 };
 
 /// Everything that decides about a request, compiled from the configuration and the files that it names.
 #[derive(Debug)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// For what no rule matches.
+    paths: Paths,
     issuers: Option<Issuers>,
     passwords: Option<Passwords>,
     mapping: Mapping,
@@ -87,6 +89,9 @@ impl Policy {
             None => Some(None),
             Some(basic) => problems.keep(Users::load(basic)).map(|users| {
                 warnings.extend_from_slice(users.warnings());
+                if config.auth.jwt.is_empty() {
+                    warnings.extend(rules::unmet(&config.rules, &users));
+                }
                 Some(Passwords { users, label: basic.realm.as_str().into() })
             }),
         };
@@ -96,19 +101,29 @@ impl Policy {
         });
         // The rules add the claims that they ask for to the mapping; without one they are still checked.
         let mut mapping = mapping.unwrap_or_default();
-        let rules = problems.keep(rules::compile(&config.rules, &mut mapping));
+        let rules = problems.keep(rules::compile(&config.rules, config.paths, &mut mapping));
         match (rules, issuers, passwords) {
             (Some(rules), Some(issuers), Some(passwords)) => {
+                let paths = config.paths;
                 let passes_preflights = config.cors.preflight == config::Preflight::Pass;
-                problems.or((Self { rules, issuers, passwords, mapping, challenges, passes_preflights }, warnings))
+                let policy = Self { rules, paths, issuers, passwords, mapping, challenges, passes_preflights };
+                problems.or((policy, warnings))
             }
             _ => Err(problems),
         }
     }
 
-    /// Decides about a request, at `now`.
-    pub fn decide(&self, method: &Method, target: &Target, headers: &HeaderMap, now: SystemTime) -> Decision {
-        let rule = match self.rule_for(method, target) {
+    /// Decides about a request of a client at the address `client`, at `now`. The target is settled by it: what is
+    /// forwarded is what was decided about.
+    pub fn decide(
+        &self,
+        method: &Method,
+        target: &mut Target,
+        headers: &HeaderMap,
+        client: IpAddr,
+        now: SystemTime,
+    ) -> Decision {
+        let rule = match self.rule(method, target, client) {
             Ok(rule) => rule,
             Err(decision) => return decision,
         };
@@ -127,9 +142,9 @@ impl Policy {
     /// Decides about a preflight that asks about `method`, where the app is to answer it; `None` where preflights are requests
     /// like any other. A browser sends it without credentials, so nobody is asked for any; but what no rule is about is
     /// denied as ever.
-    pub fn decide_preflight(&self, method: &Method, target: &Target) -> Option<Decision> {
+    pub fn decide_preflight(&self, method: &Method, target: &mut Target, client: IpAddr) -> Option<Decision> {
         let decision = |rule| Decision::permit_anyone(rule);
-        self.passes_preflights.then(|| self.rule_for(method, target).map_or_else(|denied| denied, decision))
+        self.passes_preflights.then(|| self.rule(method, target, client).map_or_else(|denied| denied, decision))
     }
 
     /// Decides about a request whose password was checked: `user` is who it proved. `rule` is the one that asked.
@@ -143,19 +158,20 @@ impl Policy {
         }
     }
 
-    /// The rule that decides, or why there is none.
-    fn rule_for(&self, method: &Method, target: &Target) -> Result<usize, Decision> {
-        let Some(rule) = self.rule(method, target.path()) else {
-            return Err(Decision::deny(Reason::NoRule.into(), identity::Method::None, None));
-        };
-        if target.second_reading().is_some_and(|path| self.rule(method, path) != Some(rule)) {
-            return Err(Decision::deny(Reason::PathAmbiguous.into(), identity::Method::None, Some(rule)));
+    /// The first rule that matches, or the refusal where there is none.
+    fn rule(&self, method: &Method, target: &mut Target, client: IpAddr) -> Result<usize, Decision> {
+        let settled = target.settle(
+            |host, path| {
+                let asked = Asked { method, host, path, client };
+                self.rules.iter().position(|rule| rule.matches(&asked))
+            },
+            |rule| rule.map_or(self.paths, |rule| self.rules[rule].paths),
+        );
+        match settled {
+            Ok(Some(rule)) => Ok(rule),
+            Ok(None) => Err(Decision::deny(Reason::NoRule.into(), identity::Method::None, None)),
+            Err(Unsettled { rule, reason }) => Err(Decision::deny(reason.into(), identity::Method::None, rule)),
         }
-        Ok(rule)
-    }
-
-    fn rule(&self, method: &Method, path: &str) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.matches(method, path))
     }
 
     /// Who is calling, or what has to be checked to know it.

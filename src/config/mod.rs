@@ -17,12 +17,15 @@ mod extract;
 mod fault;
 mod file;
 mod findings;
+mod host;
 mod identity;
 mod layers;
 mod limits;
 mod listen;
+mod network;
 mod operation;
 mod path;
+mod paths;
 mod place;
 mod problems;
 mod rule;
@@ -36,12 +39,15 @@ pub use auth::{Algorithm, Auth, Basic, Jwt, Keys};
 pub use compression::{Coding, Compression};
 pub use cors::{Cors, Preflight};
 pub use file::read;
+pub use host::HostPattern;
 pub use identity::Identity;
 pub use layers::{Override, Source};
 pub use limits::Limits;
 pub use listen::{Listen, Tls, TlsVersion};
+pub use network::Network;
 pub use operation::{AccessLog, Admin, Level, Log, Shutdown};
 pub use path::PathPattern;
+pub use paths::{Handling, Paths, RulePaths};
 pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
 pub use units::UpstreamAddress;
@@ -66,6 +72,8 @@ pub struct Config {
     pub auth: Auth,
     /// The first that matches decides; none matches = deny.
     pub rules: Vec<Rule>,
+    /// What becomes of paths that apps read in different ways.
+    pub paths: Paths,
     /// What web pages of other origins may do.
     pub cors: Cors,
     /// Which answers are compressed.
@@ -91,6 +99,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             auth: Auth::default(),
             rules: Vec::new(),
+            paths: Paths::default(),
             cors: Cors::default(),
             compression: Compression::default(),
             identity: Identity::default(),
