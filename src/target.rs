@@ -42,7 +42,8 @@ impl Target {
         // CONNECT asks for a tunnel past the rules; `OPTIONS *` has no path that a rule could match.
         let uri = request.uri();
         let forwarded = uri.path_and_query().ok_or(Reason::PathAmbiguous)?.clone();
-        if request.method() == Method::CONNECT || !forwarded.path().starts_with('/') {
+        // Asked of the whole: `path()` says `/` for `http://host?x` and for `?x`, and the app would be sent the `?x`.
+        if request.method() == Method::CONNECT || !forwarded.as_str().starts_with('/') {
             return Err(Reason::PathAmbiguous);
         }
         // What an absolute-form of another scheme names is not ours to serve.

@@ -245,6 +245,7 @@ fn what_is_no_path_is_refused() {
         ("CONNECT", "/"),
         ("OPTIONS", "*"),
         ("GET", "app.example:80"),
+        ("GET", "http://app.example?x"),
         ("GET", "ftp://app.example/"),
         ("GET", "ws://app.example/"),
     ] {
