@@ -27,6 +27,7 @@ mod limits;
 mod logs;
 mod nginx;
 mod paths;
+mod raw_heads;
 mod rules;
 mod shutdown;
 mod startup;

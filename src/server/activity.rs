@@ -3,18 +3,19 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::config::Limits;
+use crate::{config::Limits, reason::Reason};
 
 /// The state of one connection. Its task and those of its HTTP/2 streams share it, on one thread.
 #[derive(Debug)]
@@ -22,6 +23,12 @@ pub(super) struct Activity {
     start: Instant,
     /// Requests so far.
     served: AtomicU64,
+    /// Answers so far whose header is there.
+    answered: AtomicU64,
+    /// Whether the last answer has agreed to speak another protocol.
+    tunnel: AtomicBool,
+    /// Why whatever is asked next is refused, once something has arrived that is no request.
+    refusal: OnceLock<Reason>,
     /// When the last request ended, in milliseconds after the start.
     idle_since: AtomicU64,
     /// When the first byte after that arrived, in milliseconds after the start; 0 = not yet.
@@ -49,6 +56,9 @@ impl Activity {
         Self {
             start: Instant::now(),
             served: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            tunnel: AtomicBool::new(false),
+            refusal: OnceLock::new(),
             idle_since: AtomicU64::new(0),
             first_byte: AtomicU64::new(0),
             untaken: Mutex::default(),
@@ -62,6 +72,31 @@ impl Activity {
         let untaken = Arc::new(AtomicU64::new(0));
         self.lock().push(untaken.clone());
         Busy { activity: self.clone(), untaken }
+    }
+
+    /// Requests so far.
+    pub(super) fn served(&self) -> u64 {
+        self.served.load(Relaxed)
+    }
+
+    /// Answers so far.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Relaxed)
+    }
+
+    /// Whether what the client says now is no HTTP.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Relaxed)
+    }
+
+    /// From now on every request is refused.
+    pub(super) fn refuse(&self, reason: Reason) {
+        let _ = self.refusal.set(reason);
+    }
+
+    /// Why whatever is asked is refused, if it is.
+    pub(super) fn refusal(&self) -> Option<Reason> {
+        self.refusal.get().copied()
     }
 
     /// Whether a request is being served.
@@ -134,6 +169,16 @@ fn patience(limits: &Limits) -> Duration {
 pub(super) struct Busy {
     activity: Arc<Activity>,
     untaken: Arc<AtomicU64>,
+}
+
+impl Busy {
+    /// It has an answer with this status.
+    pub(super) fn answer(&self, status: StatusCode) {
+        self.activity.answered.fetch_add(1, Relaxed);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.activity.tunnel.store(true, Relaxed);
+        }
+    }
 }
 
 impl Drop for Busy {

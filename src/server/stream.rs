@@ -1,4 +1,4 @@
-//! A client's stream: it notes when something arrives, and closes so that the last answer is not lost.
+//! A client's stream: it notes what arrives, and closes so that the last answer is not lost.
 
 use std::{
     future::Future,
@@ -15,7 +15,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::activity::Activity;
+use super::{activity::Activity, gate::Gate};
 
 /// How long a client that is still sending is listened to after our last byte. Closing a socket with unread bytes resets
 /// the connection, and a reset overtakes the answer: a refused upload would never see its 401.
@@ -28,20 +28,25 @@ pin_project! {
         #[pin]
         inner: T,
         activity: Arc<Activity>,
+        // On HTTP/1 only.
+        gate: Option<Gate>,
         // Set when our side is closed: until when the other side is listened to.
         linger: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<T> Stream<T> {
-    pub(super) fn new(inner: T, activity: Arc<Activity>) -> Self {
-        Self { inner, activity, linger: None }
+    pub(super) fn new(inner: T, activity: Arc<Activity>, gate: Option<Gate>) -> Self {
+        Self { inner, activity, gate, linger: None }
     }
 }
 
 impl<T: AsyncRead> AsyncRead for Stream<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
+        if let Some(gate) = this.gate {
+            return gate.poll_read(this.inner, cx, buffer);
+        }
         let before = buffer.filled().len();
         let polled = this.inner.poll_read(cx, buffer);
         if buffer.filled().len() > before {
