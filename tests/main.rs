@@ -20,6 +20,7 @@ mod flask;
 mod forwarded;
 mod framing;
 mod hardening;
+mod hardening_h2;
 mod hardening_ops;
 mod identity;
 mod jwt;
