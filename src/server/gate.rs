@@ -177,3 +177,129 @@ impl Gate {
         Poll::Ready(Ok(true))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, task::Waker};
+
+    use http::StatusCode;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+    /// A client that sends one piece after another, and then closes.
+    struct Pieces(VecDeque<Vec<u8>>);
+
+    impl AsyncRead for Pieces {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if let Some(mut piece) = self.0.pop_front() {
+                let rest = piece.split_off(piece.len().min(buffer.remaining()));
+                buffer.put_slice(&piece);
+                if !rest.is_empty() {
+                    self.0.push_front(rest);
+                }
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    struct Connection {
+        gate: Gate,
+        client: Pieces,
+        activity: Arc<Activity>,
+    }
+
+    impl Connection {
+        fn new(pieces: impl IntoIterator<Item = Vec<u8>>) -> Self {
+            let activity = Arc::new(Activity::new());
+            let gate = Gate::new(Limits { bytes: 512, lines: 6 }, activity.clone());
+            Self { gate, client: Pieces(pieces.into_iter().filter(|piece| !piece.is_empty()).collect()), activity }
+        }
+
+        /// One read by the library, which has room for so many bytes.
+        fn read(&mut self, room: usize) -> Poll<io::Result<Vec<u8>>> {
+            let mut bytes = vec![0; room];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let mut cx = Context::from_waker(Waker::noop());
+            ready!(self.gate.poll_read(Pin::new(&mut self.client), &mut cx, &mut buffer))?;
+            Poll::Ready(Ok(buffer.filled().to_vec()))
+        }
+
+        /// The library makes requests of what it has been given, and answers them.
+        fn serve(&self) {
+            while self.activity.served() < self.gate.inspector.heads() {
+                self.activity.request().answer(StatusCode::OK);
+            }
+        }
+
+        /// All that is let through to a library that serves, and how it ends.
+        fn drain(mut self, room: usize) -> (Vec<u8>, Option<Reason>, bool) {
+            let mut all = Vec::new();
+            let broken = loop {
+                match self.read(room) {
+                    Poll::Ready(Ok(bytes)) if !bytes.is_empty() => all.extend(bytes),
+                    Poll::Ready(Err(_)) => break true,
+                    Poll::Ready(Ok(_)) | Poll::Pending => break false,
+                }
+                if self.gate.ready == 0 {
+                    self.serve();
+                }
+            };
+            (all, self.activity.refusal(), broken)
+        }
+    }
+
+    #[test]
+    fn a_library_that_makes_other_requests_of_the_bytes_gets_no_more_of_them() {
+        for served in [0, 1, 3] {
+            let mut connection = Connection::new([GET.repeat(2), GET.to_vec()]);
+            assert!(matches!(connection.read(4096), Poll::Ready(Ok(bytes)) if bytes == GET.repeat(2)));
+            for _ in 0..served {
+                connection.activity.request().answer(StatusCode::OK);
+            }
+            assert!(matches!(connection.read(4096), Poll::Ready(Err(_))), "two were let through, {served} served");
+        }
+        let mut connection = Connection::new([GET.to_vec(), b"\n".to_vec()]);
+        assert!(matches!(connection.read(4096), Poll::Ready(Ok(_))));
+        assert!(matches!(connection.read(4096), Poll::Ready(Err(_))), "nor does another head stand in for a bad one");
+        assert_eq!(connection.activity.refusal(), None);
+    }
+
+    #[test]
+    fn what_follows_an_upgrade_is_let_through_as_it_is_once_it_was_granted() {
+        let ask = b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n";
+        for (status, then) in [(StatusCode::SWITCHING_PROTOCOLS, &b"\0\n\x01"[..]), (StatusCode::OK, b"- * HTTP/1.1")] {
+            let mut connection = Connection::new([[ask, &b"\0\n"[..]].concat(), b"\x01".to_vec()]);
+            assert!(matches!(connection.read(4096), Poll::Ready(Ok(bytes)) if bytes == ask));
+            let request = connection.activity.request();
+            // Held, until there is an answer.
+            assert!(matches!(connection.read(4096), Poll::Ready(Ok(bytes)) if bytes.is_empty()));
+            request.answer(status);
+            drop(request);
+            assert!(matches!(connection.read(4096), Poll::Ready(Ok(bytes)) if bytes.starts_with(then)), "{status}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_arrives_and_is_read_the_same_is_let_through(
+            parts in vec(prop_oneof![
+                Just(GET.to_vec()),
+                Just(b"POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\nGET / HTTP/1.1\r\n\r\nHTTP/1.1\r\n\r\n".to_vec()),
+                Just(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n\r\n\r\r\n0\r\nT: r\r\n\r\n".to_vec()),
+                Just(b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n".to_vec()),
+                Just(b"GET /a#b HTTP/1.1\r\n\r\n".to_vec()),
+                Just(b"GET / HT".to_vec()),
+                vec(any::<u8>(), 0..3),
+            ], 0..8),
+            size in 1_usize..40,
+            room in 1_usize..60,
+        ) {
+            let bytes = parts.concat();
+            let whole = Connection::new([bytes.clone()]).drain(8192);
+            prop_assert_eq!(Connection::new(bytes.chunks(size).map(<[u8]>::to_vec)).drain(room), whole);
+        }
+    }
+}
