@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -33,9 +33,16 @@ pub(super) struct Activity {
     idle_since: AtomicU64,
     /// When the first byte after that arrived, in milliseconds after the start; 0 = not yet.
     first_byte: AtomicU64,
-    /// The requests that are being served: for each since when the client has not taken what it was sent, in milliseconds
-    /// after the start; 0 = it has.
-    untaken: Mutex<Vec<Arc<AtomicU64>>>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// What concerns the requests that are being served.
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// For each since when the client has not taken what it was sent, in milliseconds after the start; 0 = it has.
+    untaken: Vec<Arc<AtomicU64>>,
+    /// Who waits for one of them to end.
+    waiting: Option<Waker>,
 }
 
 /// What a connection's timer finds when it fires.
@@ -61,7 +68,7 @@ impl Activity {
             refusal: OnceLock::new(),
             idle_since: AtomicU64::new(0),
             first_byte: AtomicU64::new(0),
-            untaken: Mutex::default(),
+            under_way: Mutex::default(),
         }
     }
 
@@ -70,7 +77,7 @@ impl Activity {
         self.served.fetch_add(1, Relaxed);
         self.first_byte.store(0, Relaxed);
         let untaken = Arc::new(AtomicU64::new(0));
-        self.lock().push(untaken.clone());
+        self.lock().untaken.push(untaken.clone());
         Busy { activity: self.clone(), untaken }
     }
 
@@ -82,6 +89,11 @@ impl Activity {
     /// Answers so far.
     pub(super) fn answered(&self) -> u64 {
         self.answered.load(Relaxed)
+    }
+
+    /// Wakes the task of `cx` when a request has ended.
+    pub(super) fn wait(&self, cx: &Context<'_>) {
+        self.lock().waiting = Some(cx.waker().clone());
     }
 
     /// Whether what the client says now is no HTTP.
@@ -101,7 +113,7 @@ impl Activity {
 
     /// Whether a request is being served.
     pub(super) fn is_busy(&self) -> bool {
-        !self.lock().is_empty()
+        !self.lock().untaken.is_empty()
     }
 
     /// Whether no request is being served or has begun to arrive.
@@ -121,7 +133,7 @@ impl Activity {
         if self.is_busy() {
             let stuck =
                 |since: &Arc<AtomicU64>| since.load(Relaxed) > 0 && now >= after(since) + limits.client_idle_timeout;
-            if self.lock().iter().any(stuck) {
+            if self.lock().untaken.iter().any(stuck) {
                 return Finding::Stuck;
             }
             // Whatever begins when it ends has at least this long.
@@ -142,9 +154,9 @@ impl Activity {
         if now >= end { finding } else { Finding::Look(end.min(now + patience(limits))) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
         // The tasks of one connection share it on one thread: it is never contended.
-        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn milliseconds(&self) -> u64 {
@@ -183,8 +195,15 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.activity.lock().retain(|untaken| !Arc::ptr_eq(untaken, &self.untaken));
-        if !self.activity.is_busy() {
+        let mut under_way = self.activity.lock();
+        under_way.untaken.retain(|untaken| !Arc::ptr_eq(untaken, &self.untaken));
+        let idle = under_way.untaken.is_empty();
+        let waiting = under_way.waiting.take();
+        drop(under_way);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+        if idle {
             self.activity.idle_since.store(self.activity.milliseconds(), Relaxed);
         }
     }

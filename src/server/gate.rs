@@ -96,9 +96,12 @@ impl Gate {
                     self.inspector.resume();
                     self.inspect_held();
                 }
-                // The library reads again when it has answered.
-                State::Undecided if self.held.len() >= AHEAD => return Poll::Pending,
                 State::Undecided => {
+                    // Nothing may come from the client any more that would make the library read again.
+                    self.activity.wait(cx);
+                    if self.held.len() >= AHEAD {
+                        return Poll::Pending;
+                    }
                     if !ready!(self.read_more(inner.as_mut(), cx))? {
                         return Poll::Ready(Ok(()));
                     }
