@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "exchange", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "cors", "denial", "exchange", "proxy", "telemetry"]),
     ("tls", &["config"]),
-    ("server", &["config", "exchange", "stack", "telemetry"]),
+    ("server", &["config", "exchange", "reason", "stack", "telemetry"]),
     ("admin", &["config", "telemetry"]),
     ("app", &["admin", "auth", "config", "cors", "proxy", "server", "stack", "telemetry", "tls", "upstream"]),
     ("commands", &["app", "auth", "config", "telemetry"]),

@@ -47,10 +47,10 @@ impl Wire {
         self.stream.get_mut().flush()
     }
 
-    /// Sends until the other side takes no more for a second, or has taken `enough`; says how many bytes it took.
-    pub(crate) fn send_until_stuck(&mut self, enough: u64) -> u64 {
+    /// Sends the same again and again until the other side takes no more for a second, or has taken `enough`; says how many bytes it took.
+    pub(crate) fn send_until_stuck(&mut self, chunk: &[u8], enough: u64) -> u64 {
         self.tcp.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-        let (chunk, mut sent) = ([0; 1 << 14], 0);
+        let mut sent = 0;
         // TLS takes what it is given into a buffer of its own; whether it could get rid of it, flushing tells.
         while sent < enough && self.try_send(chunk).is_ok() {
             sent += chunk.len() as u64;
