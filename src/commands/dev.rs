@@ -196,7 +196,8 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 
 /// Where the app listens; without a scheme it is HTTP, and without a host on this machine.
 fn upstream(text: &str) -> Result<UpstreamAddress, String> {
-    if text.contains("://") { text.parse() } else { format!("http://{}", on_this_machine(text)).parse() }
+    let whole = text.contains("://") || text.starts_with("unix:");
+    if whole { text.parse() } else { format!("http://{}", on_this_machine(text)).parse() }
 }
 
 /// `8443`, `:8443` and `localhost:8443` with the address.

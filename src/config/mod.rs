@@ -10,6 +10,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod address;
 mod auth;
 mod extract;
 mod fault;
@@ -30,6 +31,7 @@ pub(crate) mod units;
 mod upstream;
 mod yaml;
 
+pub use address::{Endpoint, Protocol, UpstreamAddress};
 pub use auth::{Algorithm, Auth, Basic, Jwt, Keys};
 pub use file::read;
 pub use identity::Identity;
@@ -40,8 +42,7 @@ pub use operation::{AccessLog, Admin, Level, Log, Shutdown};
 pub use path::PathPattern;
 pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
-pub use units::UpstreamAddress;
-pub use upstream::Upstream;
+pub use upstream::{Upstream, UpstreamTls};
 
 use self::{
     extract::{Extracted, extract},
