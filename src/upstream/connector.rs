@@ -70,21 +70,20 @@ impl Connector {
     /// A connection. A refused attempt is repeated for as long as there is time: an app that restarts is back in a
     /// moment, and no byte was sent.
     pub(super) async fn connect(&self, limit: Duration) -> Result<Stream, ConnectError> {
-        let mut refusal = None;
+        let mut late = ConnectError::Timeout;
         let attempts = async {
             let socket = loop {
                 match self.socket().await {
-                    Err(error) if may_pass(&error) => refusal = Some(error),
+                    Err(error) if may_pass(&error) => late = ConnectError::Refused(error),
                     result => break result?,
                 }
                 sleep(RETRY).await;
             };
+            late = ConnectError::Tls(io::Error::other("no answer to our part of the handshake"));
             self.secured(socket).await
         };
-        match timeout(limit, attempts).await {
-            Ok(result) => result,
-            Err(_) => Err(refusal.map_or(ConnectError::Timeout, ConnectError::Refused)),
-        }
+        let result = timeout(limit, attempts).await;
+        result.unwrap_or(Err(late))
     }
 
     /// Whether the app can be reached now: one attempt, and nothing is sent but what TLS needs.
