@@ -21,6 +21,7 @@ mod flask;
 mod forwarded;
 mod framing;
 mod grpc;
+mod h2c;
 mod hardening;
 mod hardening_ops;
 mod identity;

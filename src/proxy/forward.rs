@@ -1,6 +1,6 @@
 //! Sends what is permitted to the app, and streams the answer back.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
@@ -295,7 +295,11 @@ fn unreachable(error: ConnectError) -> Denial {
 fn failed(error: SendError, trail: &Trail) -> Denial {
     let cause = match error {
         SendError::Timeout => return Reason::UpstreamTimeout.into(),
-        SendError::Broken(error) => error.to_string(),
+        // hyper says what kind of error it is, and leaves the rest to the cause of it.
+        SendError::Broken(error) => match error.source() {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        },
         SendError::Closed | SendError::Unsent(_) => "the connection ended".to_owned(),
     };
     let reason = trail.failure().unwrap_or(Reason::UpstreamBroken);
