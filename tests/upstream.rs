@@ -141,6 +141,49 @@ fn an_app_that_hangs_up_between_two_requests_is_not_noticed_by_the_client() {
 }
 
 #[test]
+fn what_follows_a_whole_answer_is_nobodys_answer() {
+    // Each is followed by more than it said; the answer to `/n` begins with `n`.
+    let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+    for (length, more) in [(true, "123"), (true, poison), (false, poison), (false, "0\r\n\r\n")] {
+        let app = Recorder::scripted(move |request, stream| {
+            let body = &request.target()[1..];
+            let answer = if length {
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}{more}", body.len())
+            } else {
+                let size = body.len();
+                format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n{more}")
+            };
+            stream.write_all(answer.as_bytes())?;
+            Ok(true)
+        });
+        let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+        let mut wire = sidegate.wire();
+        for number in 0..20 {
+            let answer = wire.send(format!("GET /{number} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer();
+            assert_eq!((answer.status, answer.text()), (200, number.to_string()), "{more:?}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_is_used_again_after_a_body() {
+    let app = Recorder::start();
+    let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+    let (mut wire, mut h2) = (sidegate.wire(), H2::connect(&sidegate));
+    let large = vec![b'x'; 400_000];
+    for body in [&b"small"[..], &large] {
+        let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        assert_eq!(wire.send([head.as_bytes(), body].concat()).answer().status, 200);
+        let chunk =
+            format!("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len());
+        assert_eq!(wire.send([chunk.as_bytes(), body, b"\r\n0\r\n\r\n"].concat()).answer().status, 200);
+        assert_eq!(h2.send("POST", "/", &[], body).status, 200);
+    }
+    let used: Vec<_> = app.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(used, [1; 6]);
+}
+
+#[test]
 fn an_order_is_never_placed_twice() {
     // It reads the whole request and hangs up: whether it has acted on it, nobody knows.
     let app = Recorder::scripted(|request, stream| {

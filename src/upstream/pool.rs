@@ -101,3 +101,56 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::{
+        io::Write,
+        net::{Shutdown, TcpListener, TcpStream},
+    };
+
+    use prometheus_client::metrics::gauge::Gauge;
+
+    use super::*;
+
+    const UNASKED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+
+    /// A pool with one idle connection, and the app's end of it. Nothing after this gives the reactor a turn.
+    async fn pool() -> (Arc<Pool>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let config = config::Upstream { address, ..config::Upstream::default() };
+        let gauges = Gauges { active: Gauge::default(), idle: Gauge::default() };
+        let pool = Pool::new(&config, Connector::load(&config).unwrap(), gauges);
+        let connection = pool.connect().await.unwrap();
+        let (app, _) = listener.accept().unwrap();
+        pool.check_in(connection);
+        (pool, app)
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_used_again() {
+        let (pool, _app) = pool().await;
+        assert!(pool.check_out().is_some());
+        assert!(pool.check_out().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_an_answer_that_nobody_asked_for_is_not() {
+        for bytes in [UNASKED, &UNASKED[..1]] {
+            let (pool, mut app) = pool().await;
+            app.write_all(bytes).unwrap();
+            assert!(pool.check_out().is_none());
+            assert_eq!((pool.gauges.idle.get(), pool.gauges.active.get()), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn nor_is_one_that_the_app_has_just_closed() {
+        let (pool, app) = pool().await;
+        app.shutdown(Shutdown::Write).unwrap();
+        assert!(pool.check_out().is_none());
+    }
+}
