@@ -5,7 +5,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     thread,
     time::Duration,
@@ -153,6 +156,18 @@ fn a_limit_that_an_upload_breaks_is_told_and_ends_it_at_the_app() {
     assert_eq!(H2::connect(&sidegate).send_frames("POST", "/", &[], [chunk()]).0.status, 200);
 }
 
+#[test]
+fn an_upload_that_never_ends_is_over_for_the_app_when_the_client_has_its_answer() {
+    let app = H2App::answering(|| Reply::new(["ok"]));
+    let sidegate = Sidegate::before(&app).set(json!({ "upstream": { "response_timeout": "300ms" } }));
+    let sidegate = sidegate.set(json!({ "upstream": { "address": format!("h2c://{}", app.address()) } }));
+    let sidegate = sidegate.jwt(&Issuer::new()).rule(json!({ "allow": "anyone" })).start();
+    let mut h2 = H2::connect(&sidegate);
+    h2.send_endless("POST", "/", Frame::data(Bytes::from_static(b"x"))).assert_refused(504, "upstream_timeout");
+    until("the app to be told", || (app.broken() == 1).then_some(()));
+    assert_eq!(app.seen().len(), 0);
+}
+
 fn trailers(fields: &[(&str, &str)]) -> Frame<Bytes> {
     let field = |(name, value): &(&str, &str)| {
         (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
@@ -173,6 +188,7 @@ fn public(app: &H2App) -> Sidegate {
 struct H2App {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    broken: Arc<AtomicUsize>,
 }
 
 #[derive(Clone)]
@@ -218,7 +234,8 @@ impl H2App {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (shared, reply) = (seen.clone(), Arc::new(reply));
+        let broken = Arc::new(AtomicUsize::new(0));
+        let (shared, reply) = ((seen.clone(), broken.clone()), Arc::new(reply));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -233,12 +250,17 @@ impl H2App {
                 }
             });
         });
-        Self { address, seen }
+        Self { address, seen, broken }
     }
 
     /// The requests that arrived whole.
     fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// How many requests broke off.
+    fn broken(&self) -> usize {
+        self.broken.load(Ordering::SeqCst)
     }
 }
 
@@ -251,7 +273,7 @@ impl App for H2App {
 async fn serve(
     request: Request<Incoming>,
     connection: usize,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    (seen, broken): (Arc<Mutex<Vec<Seen>>>, Arc<AtomicUsize>),
     reply: Arc<impl Fn() -> Reply>,
 ) -> Result<Response<Reply>, Infallible> {
     let (parts, body) = request.into_parts();
@@ -259,6 +281,8 @@ async fn serve(
         let trailers = body.trailers().cloned().unwrap_or_default();
         let (head, body) = (Request::from_parts(parts, ()), body.to_bytes().to_vec());
         seen.lock().unwrap().push(Seen { head, body, trailers, connection });
+    } else {
+        broken.fetch_add(1, Ordering::SeqCst);
     }
     let mut reply = reply();
     let headers = std::mem::take(&mut reply.headers);

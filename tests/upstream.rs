@@ -195,11 +195,37 @@ fn an_order_is_never_placed_twice() {
         Ok(false)
     });
     let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+    for (count, body) in ["x", ""].into_iter().enumerate() {
+        let mut wire = sidegate.wire();
+        assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
+        // Long enough for a connection that an app may have grown tired of: a GET would be repeated.
+        thread::sleep(Duration::from_millis(50));
+        let order = format!("POST /order HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        wire.send(order).answer().assert_refused(502, "upstream_broken");
+        let orders = app.requests().iter().filter(|request| request.line.starts_with("POST")).count();
+        assert_eq!(orders, count + 1, "{body:?}");
+    }
+}
+
+#[test]
+fn a_get_is_asked_again_when_the_app_closes_a_connection_that_had_rested() {
+    // Each connection carries one request and is closed at the second, without a word.
+    let app = Recorder::scripted(|request, stream| {
+        let first = !request.line.contains("/again");
+        if first || request.connection > 1 {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")?;
+            return Ok(true);
+        }
+        stream.shutdown(Shutdown::Both)?;
+        Ok(false)
+    });
+    let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
     let mut wire = sidegate.wire();
     assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
-    let order = "POST /order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
-    wire.send(order).answer().assert_refused(502, "upstream_broken");
-    assert_eq!(app.requests().iter().filter(|request| request.line.starts_with("POST")).count(), 1);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(wire.send("GET /again HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
+    let asked: Vec<_> = app.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(asked, [1, 1, 2]);
 }
 
 #[test]

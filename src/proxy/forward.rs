@@ -164,7 +164,7 @@ impl Proxy {
         asked: Asked,
         trail: Arc<Trail>,
     ) -> Result<Response<Body>, Denial> {
-        for _ in 1..ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             let open = shared.open().await.map_err(unreachable)?;
             match shared.send(open, *request, &trail).await {
                 Ok((response, stream)) => return Ok(self.answer_on(response, Lease::Shared(stream), asked, trail)),

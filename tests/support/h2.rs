@@ -72,8 +72,15 @@ impl H2 {
         fields: &[(&str, &str)],
         frames: impl IntoIterator<Item = Frame<Bytes>>,
     ) -> (Answer, HeaderMap) {
-        let body = Frames(frames.into_iter().collect()).boxed();
+        let body = Frames { left: frames.into_iter().collect(), endless: false }.boxed();
         self.exchange(method, path, fields, body).expect("an answer, not a reset")
+    }
+
+    /// Sends a body of this frame, and never ends it.
+    #[track_caller]
+    pub(crate) fn send_endless(&mut self, method: &str, path: &str, frame: Frame<Bytes>) -> Answer {
+        let body = Frames { left: [frame].into(), endless: true }.boxed();
+        self.exchange(method, path, &[], body).expect("an answer, not a reset").0
     }
 
     fn exchange(
@@ -94,14 +101,20 @@ impl H2 {
 }
 
 /// A body that keeps its length to itself.
-struct Frames(VecDeque<Frame<Bytes>>);
+struct Frames {
+    left: VecDeque<Frame<Bytes>>,
+    endless: bool,
+}
 
 impl Body for Frames {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(Ok))
+        match self.left.pop_front() {
+            None if self.endless => Poll::Pending,
+            frame => Poll::Ready(frame.map(Ok)),
+        }
     }
 }
 
