@@ -165,6 +165,10 @@ fn an_upload_that_never_ends_is_over_for_the_app_when_the_client_has_its_answer(
     let mut h2 = H2::connect(&sidegate);
     h2.send_endless("POST", "/", Frame::data(Bytes::from_static(b"x"))).assert_refused(504, "upstream_timeout");
     until("the app to be told", || (app.broken() == 1).then_some(()));
+    let mut wire = sidegate.wire();
+    wire.send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    wire.answer().assert_refused(504, "upstream_timeout");
+    until("the app to be told", || (app.broken() == 2).then_some(()));
     assert_eq!(app.seen().len(), 0);
 }
 

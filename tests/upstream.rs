@@ -198,8 +198,7 @@ fn an_order_is_never_placed_twice() {
     for (count, body) in ["x", ""].into_iter().enumerate() {
         let mut wire = sidegate.wire();
         assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
-        // Long enough for a connection that an app may have grown tired of: a GET would be repeated.
-        thread::sleep(Duration::from_millis(50));
+        rest();
         let order = format!("POST /order HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         wire.send(order).answer().assert_refused(502, "upstream_broken");
         let orders = app.requests().iter().filter(|request| request.line.starts_with("POST")).count();
@@ -222,7 +221,7 @@ fn a_get_is_asked_again_when_the_app_closes_a_connection_that_had_rested() {
     let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
     let mut wire = sidegate.wire();
     assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
-    thread::sleep(Duration::from_millis(50));
+    rest();
     assert_eq!(wire.send("GET /again HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
     let asked: Vec<_> = app.requests().iter().map(|request| request.connection).collect();
     assert_eq!(asked, [1, 1, 2]);
@@ -267,6 +266,12 @@ fn interim_answers_of_the_app_do_not_become_the_answer() {
         let answer = wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
         assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
     }
+}
+
+/// Leaves a connection alone for longer than an app can be taken to keep it: a GET is repeated from then on.
+#[expect(clippy::disallowed_methods, reason = "it is the time that passes which makes the difference")]
+fn rest() {
+    thread::sleep(Duration::from_millis(50));
 }
 
 struct Early(std::net::SocketAddr);

@@ -13,14 +13,11 @@ use std::{
 
 use http::{Request, Response};
 use hyper::{
-    body::{Body, Incoming},
+    body::Incoming,
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::{ConnectError, Connector, Gauges, SendError, Upload, connection::MAX_HEADER_BYTES, stall::Stall};
 use crate::{config, exchange::Trail};
@@ -61,12 +58,11 @@ struct Load {
     gauges: Gauges,
 }
 
-/// A request's part of the connection. Dropped before the end of the answer it resets the stream, which tells the app
-/// that nobody listens; and it ends the upload.
+/// A request's part of the connection. What it stands for ends with the answer and with the upload: hyper resets the
+/// stream when both are dropped, and its server drops the upload when the client has its answer or has gone.
 #[derive(Debug)]
 pub struct Stream {
     load: Arc<Load>,
-    _upload: Option<oneshot::Sender<()>>,
 }
 
 impl Shared {
@@ -130,13 +126,10 @@ impl Shared {
     /// The stream or the connection ended, or nothing came within `response_timeout` of the last byte sent.
     pub async fn send(
         &self,
-        (mut sender, mut stream): (SendRequest<Upload>, Stream),
-        mut request: Request<Upload>,
+        (mut sender, stream): (SendRequest<Upload>, Stream),
+        request: Request<Upload>,
         trail: &Trail,
     ) -> Result<(Response<Incoming>, Stream), SendError> {
-        if !request.body().is_end_stream() {
-            stream._upload = Some(request.body_mut().until_dropped());
-        }
         let mut stall = Stall::new(self.response_timeout);
         stall.begin(trail.received());
         let mut answer = pin!(sender.try_send_request(request));
@@ -169,7 +162,7 @@ impl Stream {
             load.gauges.idle.dec();
             load.gauges.active.inc();
         }
-        Self { load, _upload: None }
+        Self { load }
     }
 }
 

@@ -15,7 +15,6 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
 
 use super::stall::Stall;
 use crate::{
@@ -45,8 +44,6 @@ pub struct Upload {
     stall: Stall,
     /// Without it there are no trailers for the app.
     trailers: Option<TrailerFilter>,
-    /// Ends the upload when nobody is left who waits for the answer.
-    answer: Option<oneshot::Receiver<()>>,
     trail: Arc<Trail>,
 }
 
@@ -73,16 +70,7 @@ impl Upload {
             trail.uploading(true);
         }
         let stall = Stall::new(limits.idle_timeout);
-        Self {
-            prefix: Bytes::new(),
-            source,
-            version,
-            left: limits.max_bytes,
-            stall,
-            trailers: None,
-            answer: None,
-            trail,
-        }
+        Self { prefix: Bytes::new(), source, version, left: limits.max_bytes, stall, trailers: None, trail }
     }
 
     /// An upload without a body, for a request that is sent again.
@@ -94,7 +82,6 @@ impl Upload {
             left: 0,
             stall: Stall::new(Duration::ZERO),
             trailers: None,
-            answer: None,
             trail,
         }
     }
@@ -132,13 +119,6 @@ impl Upload {
         Ok(whole.then_some(length))
     }
 
-    /// Ends the upload when what is returned is dropped.
-    pub(super) fn until_dropped(&mut self) -> oneshot::Sender<()> {
-        let (guard, answer) = oneshot::channel();
-        self.answer = Some(answer);
-        guard
-    }
-
     fn broken(&self, error: hyper::Error) -> Aborted {
         self.trail.failed(if is_malformed(&error) { Reason::HeaderInvalid } else { Reason::RequestIncomplete });
         Aborted(Some(error))
@@ -169,9 +149,6 @@ impl Body for Upload {
         let this = self.get_mut();
         if !this.prefix.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.prefix)))));
-        }
-        if this.answer.as_mut().is_some_and(|answer| Pin::new(answer).poll(cx).is_ready()) {
-            return Poll::Ready(Some(Err(Aborted(None))));
         }
         let Some(source) = &mut this.source else { return Poll::Ready(None) };
         match Pin::new(source).poll_frame(cx) {
