@@ -170,6 +170,24 @@ fn what_is_wrong_with_the_apps_tls_is_told_at_once_and_with_its_place() {
 }
 
 #[test]
+fn check_warns_of_an_app_that_others_can_reach() {
+    let files = Files::new();
+    let ours = json!({ "certificate": files.path("client.crt"), "key": files.path("client.key") });
+    for (builder, warns) in [
+        (before("unix:/run/app/app.sock"), false),
+        (before("h2c://127.0.0.1:50051"), false),
+        (before("h2c://192.0.2.1:50051"), true),
+        (https("192.0.2.1:8443", &files, json!({})), true),
+        (https("192.0.2.1:8443", &files, ours), false),
+    ] {
+        let mut builder = builder;
+        let checked = builder.run(&["check", "--config"]);
+        let report = format!("{}{}", checked.succeeded(), checked.stderr);
+        assert_eq!(report.contains("is not on loopback"), warns, "{report}");
+    }
+}
+
+#[test]
 fn trailers_of_an_http_1_app_pass_to_whoever_takes_them() {
     let app = Recorder::answering(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Set-Cookie\r\n\r\n\
