@@ -15,13 +15,13 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime::Handle,
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
 
-use crate::{config::UpstreamAddress, telemetry::Metrics};
+use crate::{telemetry::Metrics, upstream::Connector};
 
 /// A worker that does not run a task within this time is stuck.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ pub struct Admin {
 #[derive(Debug)]
 pub struct Health {
     workers: Vec<Handle>,
-    upstream: UpstreamAddress,
+    app: Connector,
     draining: AtomicBool,
     reached: Mutex<Option<(Instant, bool)>>,
 }
@@ -71,9 +71,9 @@ struct Check {
 }
 
 impl Health {
-    /// The health of the workers behind these handles, and of the app at this address.
-    pub fn new(workers: Vec<Handle>, upstream: &UpstreamAddress) -> Self {
-        Self { workers, upstream: upstream.clone(), draining: AtomicBool::new(false), reached: Mutex::default() }
+    /// The health of the workers behind these handles, and of the app that `app` connects to.
+    pub fn new(workers: Vec<Handle>, app: Connector) -> Self {
+        Self { workers, app, draining: AtomicBool::new(false), reached: Mutex::default() }
     }
 
     /// From now on not ready.
@@ -99,8 +99,7 @@ impl Health {
         let reached = match known {
             Some((at, reached)) if at.elapsed() < FRESH => reached,
             _ => {
-                let connect = TcpStream::connect((self.upstream.host(), self.upstream.port()));
-                let reached = matches!(timeout(REACH, connect).await, Ok(Ok(_)));
+                let reached = timeout(REACH, self.app.reaches()).await.unwrap_or(false);
                 *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), reached));
                 reached
             }

@@ -26,7 +26,7 @@ use crate::{
     stack,
     telemetry::{AccessLog, Metrics},
     tls::Tls,
-    upstream::{Gauges, Pool},
+    upstream::{Connections, Connector, Gauges},
 };
 
 /// What was read and compiled from the configuration and the files that it names: all that can be wrong is found here,
@@ -36,6 +36,7 @@ pub struct Compiled {
     config: Config,
     tls: Option<Tls>,
     policy: Policy,
+    connector: Connector,
     /// What works but deserves a look.
     pub warnings: Vec<Problem>,
 }
@@ -71,9 +72,12 @@ impl Compiled {
         let mut problems = Problems::default();
         let tls = config.listen.tls.as_ref().map(|tls| problems.keep(Tls::load(tls, config.listen.http2)));
         let policy = problems.keep(Policy::compile(&config));
-        match (tls, policy) {
-            (Some(None), _) | (_, None) => Err(problems),
-            (tls, Some((policy, warnings))) => problems.or(Self { config, tls: tls.flatten(), policy, warnings }),
+        let connector = problems.keep(Connector::load(&config.upstream));
+        match (tls, policy, connector) {
+            (tls, Some((policy, warnings)), Some(connector)) => {
+                problems.or(Self { config, tls: tls.flatten(), policy, connector, warnings })
+            }
+            (_, None, _) | (_, _, None) => Err(problems),
         }
     }
 
@@ -116,7 +120,7 @@ impl App {
     /// # Errors
     /// The operating system refused a thread or a runtime.
     pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { compiled: Compiled { config, tls, policy, .. }, listener, admin, .. } = self;
+        let Self { compiled: Compiled { config, tls, policy, connector, .. }, listener, admin, .. } = self;
         let rules = config.rules.iter().enumerate().map(|(i, rule)| rule.label(i)).collect();
         let metrics = Arc::new(Metrics::new(rules, tls.as_ref().map(|tls| tls.not_after)));
         let log = Arc::new(AccessLog::start(config.log.access, metrics.log_lines_lost.clone())?);
@@ -136,7 +140,7 @@ impl App {
         let mut workers = Vec::new();
         for number in 0..config.workers.get() {
             let gauges = Gauges { active: metrics.upstream_active.clone(), idle: metrics.upstream_idle.clone() };
-            let pool = Pool::new(&config.upstream, gauges);
+            let connections = Connections::new(&config.upstream, connector.clone(), gauges);
             let service = stack::build(stack::Parts {
                 metrics: metrics.clone(),
                 log: log.clone(),
@@ -144,7 +148,7 @@ impl App {
                 places: places.clone(),
                 policy: policy.clone(),
                 hashing: hashing.clone(),
-                proxy: Arc::new(Proxy::new(&config, pool)),
+                proxy: Arc::new(Proxy::new(&config, connections)),
             });
             let (server, listener) = (server.clone(), listener.try_clone()?);
             workers.push(Worker::start(number, async move {
@@ -159,7 +163,7 @@ impl App {
         let control = Builder::new_current_thread().enable_all().build()?;
         control.block_on(async {
             let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
-            let health = Arc::new(Health::new(handles, &config.upstream.address));
+            let health = Arc::new(Health::new(handles, connector));
             let probes = Admin { health: health.clone(), metrics: metrics.clone() };
             tokio::spawn(probes.run(tokio::net::TcpListener::from_std(admin)?));
 

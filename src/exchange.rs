@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, LazyLock, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -114,6 +114,7 @@ pub struct Trail {
     failure: OnceLock<Reason>,
     upstream_time: OnceLock<Duration>,
     received: AtomicU64,
+    uploading: AtomicBool,
 }
 
 impl Trail {
@@ -124,6 +125,7 @@ impl Trail {
             failure: OnceLock::new(),
             upstream_time: OnceLock::new(),
             received: AtomicU64::new(0),
+            uploading: AtomicBool::new(false),
         }
     }
 
@@ -165,6 +167,16 @@ impl Trail {
     /// Bytes of the request's body that arrived.
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)
+    }
+
+    /// Notes whether there is some of the request's body that the app has not been sent.
+    pub fn uploading(&self, uploading: bool) {
+        self.uploading.store(uploading, Relaxed);
+    }
+
+    /// Whether there is some of the request's body that the app has not been sent.
+    pub fn is_uploading(&self) -> bool {
+        self.uploading.load(Relaxed)
     }
 }
 

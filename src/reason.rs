@@ -88,6 +88,8 @@ reasons! {
     Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests at once; try again shortly.",
     /// The app does not accept connections.
     UpstreamUnreachable = BAD_GATEWAY "upstream_unreachable" "The application cannot be reached.",
+    /// The app did not prove that it is the app, did not believe our certificate, or does not speak TLS.
+    UpstreamTls = BAD_GATEWAY "upstream_tls" "The application cannot be reached securely.",
     /// The app closed the connection or broke the protocol before its answer was complete.
     UpstreamBroken = BAD_GATEWAY "upstream_broken" "The application broke off its answer.",
     /// The app did not answer in time.

@@ -34,8 +34,8 @@ impl Tls {
     /// A file that cannot be read or is not PEM, a certificate that is not valid now, or a key that is not its key.
     pub fn load(config: &config::Tls, http2: bool) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let chain = problems.keep(certificates(&config.certificate));
-        let key = problems.keep(private_key(&config.key));
+        let chain = problems.keep(certificates(&config.certificate, "listen.tls.certificate"));
+        let key = problems.keep(private_key(&config.key, "listen.tls.key"));
         let (Some((chain, not_after)), Some(key)) = (chain, key) else { return Err(problems) };
         let provider = aws_lc_rs::default_provider();
         let unusable = |path: &Path, what: String, remedy: &str| Problem::new(path.display().to_string(), what, remedy);
@@ -72,9 +72,13 @@ impl Tls {
     }
 }
 
-fn certificates(path: &Path) -> Result<(Vec<CertificateDer<'static>>, SystemTime), Problem> {
+/// Reads the certificate chain that `key` of the configuration names, and when its leaf ends.
+///
+/// # Errors
+/// The file cannot be read, is not PEM, or its leaf is not valid now.
+pub(crate) fn certificates(path: &Path, key: &str) -> Result<(Vec<CertificateDer<'static>>, SystemTime), Problem> {
     let place = || path.display().to_string();
-    let bytes = config::read(path, "listen.tls.certificate")?;
+    let bytes = config::read(path, key)?;
     let chain = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().map_err(|error| {
         Problem::new(place(), format!("not PEM: {error}"), "it must hold the certificate chain as PEM")
     })?;
@@ -96,8 +100,12 @@ fn certificates(path: &Path) -> Result<(Vec<CertificateDer<'static>>, SystemTime
     Ok((chain, not_after))
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
-    let bytes = config::read(path, "listen.tls.key")?;
+/// Reads the private key that `key` of the configuration names.
+///
+/// # Errors
+/// The file cannot be read, or holds no private key.
+pub(crate) fn private_key(path: &Path, key: &str) -> Result<PrivateKeyDer<'static>, Problem> {
+    let bytes = config::read(path, key)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         let what = format!("no private key could be read: {error}");
         let remedy = "it must hold one unencrypted key as PEM: PKCS#8, PKCS#1 or SEC1";

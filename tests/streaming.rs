@@ -1,9 +1,10 @@
 //! Bodies flow: at once, as fast as the slower side takes them, and never into memory.
 
 use std::{
-    io::Write,
-    net::{Shutdown, TcpListener},
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     sync::mpsc::{Receiver, sync_channel},
+    thread,
     time::Duration,
 };
 
@@ -111,6 +112,64 @@ fn a_client_that_goes_before_the_answer_leaves_one_line_as_well() {
 }
 
 #[test]
+fn whenever_the_client_goes_there_is_one_499_and_the_app_is_told() {
+    for version in ["--http1.1", "--http2"] {
+        // It waits for the answer; it has a part of it; it is still sending.
+        let silent: Script = |stream| stream.read(&mut [0]).map(|_| ());
+        let partial: Script = |stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")?;
+            stream.read(&mut [0]).map(|_| ())
+        };
+        for (script, body) in [(silent, ""), (partial, ""), (silent, "small")] {
+            let app = Recorder::scripted(move |_, stream| script(stream).map(|()| false));
+            let sidegate = public(&app);
+            let curl = sidegate.curl("/").args([version, "--max-time", "1"]);
+            // curl: 28 = its time is over.
+            assert_eq!(if body.is_empty() { curl } else { curl.body(body) }.fail(), 28, "{version}");
+            assert_one_499(&sidegate);
+            until("the connection to the app to be closed", || (app.open_connections() == 0).then_some(()));
+        }
+        let app = Recorder::start();
+        let sidegate = public(&app);
+        let slow = sidegate.curl("/").args([version, "--max-time", "1", "--limit-rate", "1000"]);
+        assert_eq!(slow.header("Expect:").body(vec![b'x'; 1 << 20]).fail(), 28, "{version}");
+        assert_one_499(&sidegate);
+        until("the connection to the app to be closed", || (app.open_connections() == 0).then_some(()));
+        assert_eq!(app.requests().len(), 0, "{version}: the app took a part for the whole");
+    }
+}
+
+#[test]
+fn an_upload_goes_on_while_nobody_takes_the_answer() {
+    // Far more than the kernel's buffers hold, on both ways together.
+    const SIZE: usize = 128 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let app = Silent(listener.try_clone().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = stream.try_clone().unwrap();
+            let mut head = [0; 1];
+            let _ = reader.read(&mut head);
+            // It answers at length, and reads at length, neither waiting for the other.
+            thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+            thread::spawn(move || {
+                stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes())?;
+                stream.write_all(&vec![b'a'; SIZE])
+            });
+        }
+    });
+    let sidegate = public(&app);
+    // This client reads nothing before it has sent everything.
+    let mut wire = sidegate.wire();
+    wire.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {SIZE}\r\n\r\n"));
+    let sent = wire.send_until_stuck(&[0; 1 << 14], SIZE as u64);
+    assert_eq!(sent, SIZE as u64, "the upload stood still");
+    let answer = wire.answer();
+    assert_eq!((answer.status, answer.body.len()), (200, SIZE));
+    assert!(answer.body.iter().all(|byte| *byte == b'a'));
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_not_passed_on_as_a_whole_one() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
@@ -142,6 +201,14 @@ fn many_requests_share_one_http2_connection() {
     }
     assert_eq!(app.requests().len(), 200);
     sidegate.wait_for_metric("sidegate_requests_total", &[("code", "200")], 200.0);
+}
+
+type Script = fn(&mut TcpStream) -> std::io::Result<()>;
+
+fn assert_one_499(sidegate: &Sidegate) {
+    sidegate.wait_for_metric("sidegate_requests_in_flight", &[], 0.0);
+    let log = sidegate.access_log(1);
+    assert_eq!((log.len(), &log[0]["response_code"]), (1, &json!(499)), "{log:?}");
 }
 
 /// An app that writes an event, waits for the test, and writes another.

@@ -141,6 +141,49 @@ fn an_app_that_hangs_up_between_two_requests_is_not_noticed_by_the_client() {
 }
 
 #[test]
+fn what_follows_a_whole_answer_is_nobodys_answer() {
+    // Each is followed by more than it said; the answer to `/n` begins with `n`.
+    let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+    for (length, more) in [(true, "123"), (true, poison), (false, poison), (false, "0\r\n\r\n")] {
+        let app = Recorder::scripted(move |request, stream| {
+            let body = &request.target()[1..];
+            let answer = if length {
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}{more}", body.len())
+            } else {
+                let size = body.len();
+                format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n{more}")
+            };
+            stream.write_all(answer.as_bytes())?;
+            Ok(true)
+        });
+        let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+        let mut wire = sidegate.wire();
+        for number in 0..20 {
+            let answer = wire.send(format!("GET /{number} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer();
+            assert_eq!((answer.status, answer.text()), (200, number.to_string()), "{more:?}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_is_used_again_after_a_body() {
+    let app = Recorder::start();
+    let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+    let (mut wire, mut h2) = (sidegate.wire(), H2::connect(&sidegate));
+    let large = vec![b'x'; 400_000];
+    for body in [&b"small"[..], &large] {
+        let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        assert_eq!(wire.send([head.as_bytes(), body].concat()).answer().status, 200);
+        let chunk =
+            format!("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len());
+        assert_eq!(wire.send([chunk.as_bytes(), body, b"\r\n0\r\n\r\n"].concat()).answer().status, 200);
+        assert_eq!(h2.send("POST", "/", &[], body).status, 200);
+    }
+    let used: Vec<_> = app.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(used, [1; 6]);
+}
+
+#[test]
 fn an_order_is_never_placed_twice() {
     // It reads the whole request and hangs up: whether it has acted on it, nobody knows.
     let app = Recorder::scripted(|request, stream| {
@@ -152,11 +195,36 @@ fn an_order_is_never_placed_twice() {
         Ok(false)
     });
     let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+    for (count, body) in ["x", ""].into_iter().enumerate() {
+        let mut wire = sidegate.wire();
+        assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
+        rest();
+        let order = format!("POST /order HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        wire.send(order).answer().assert_refused(502, "upstream_broken");
+        let orders = app.requests().iter().filter(|request| request.line.starts_with("POST")).count();
+        assert_eq!(orders, count + 1, "{body:?}");
+    }
+}
+
+#[test]
+fn a_get_is_asked_again_when_the_app_closes_a_connection_that_had_rested() {
+    // Each connection carries one request and is closed at the second, without a word.
+    let app = Recorder::scripted(|request, stream| {
+        let first = !request.line.contains("/again");
+        if first || request.connection > 1 {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")?;
+            return Ok(true);
+        }
+        stream.shutdown(Shutdown::Both)?;
+        Ok(false)
+    });
+    let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
     let mut wire = sidegate.wire();
     assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
-    let order = "POST /order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
-    wire.send(order).answer().assert_refused(502, "upstream_broken");
-    assert_eq!(app.requests().iter().filter(|request| request.line.starts_with("POST")).count(), 1);
+    rest();
+    assert_eq!(wire.send("GET /again HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
+    let asked: Vec<_> = app.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(asked, [1, 1, 2]);
 }
 
 #[test]
@@ -198,6 +266,12 @@ fn interim_answers_of_the_app_do_not_become_the_answer() {
         let answer = wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
         assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
     }
+}
+
+/// Leaves a connection alone for longer than an app can be taken to keep it: a GET is repeated from then on.
+#[expect(clippy::disallowed_methods, reason = "it is the time that passes which makes the difference")]
+fn rest() {
+    thread::sleep(Duration::from_millis(50));
 }
 
 struct Early(std::net::SocketAddr);

@@ -21,7 +21,7 @@ use self::{
 use super::{USAGE, complain, refuse, serve, token::Claim};
 use crate::{
     auth::basic::{Algorithm, check_name, hash_password},
-    config::{self, Source, UpstreamAddress},
+    config::{self, Protocol, Source, UpstreamAddress},
 };
 
 mod banner;
@@ -196,7 +196,14 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 
 /// Where the app listens; without a scheme it is HTTP, and without a host on this machine.
 fn upstream(text: &str) -> Result<UpstreamAddress, String> {
-    if text.contains("://") { text.parse() } else { format!("http://{}", on_this_machine(text)).parse() }
+    let whole = text.contains("://") || text.starts_with("unix:");
+    let address: UpstreamAddress =
+        if whole { text.parse()? } else { format!("http://{}", on_this_machine(text)).parse()? };
+    if address.protocol == Protocol::Https {
+        let instead = "use http://HOST:PORT, h2c://HOST:PORT or unix:/PATH, or `serve` with `upstream.tls`";
+        return Err(format!("there is no authority here to check {address} by; {instead}"));
+    }
+    Ok(address)
 }
 
 /// `8443`, `:8443` and `localhost:8443` with the address.

@@ -10,6 +10,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod address;
 mod auth;
 mod compression;
 mod cors;
@@ -35,6 +36,7 @@ pub(crate) mod units;
 mod upstream;
 mod yaml;
 
+pub use address::{Endpoint, Protocol, UpstreamAddress};
 pub use auth::{Algorithm, Auth, Basic, Jwt, Keys};
 pub use compression::{Coding, Compression};
 pub use cors::{Cors, Preflight};
@@ -50,8 +52,7 @@ pub use path::PathPattern;
 pub use paths::{Handling, Paths, RulePaths};
 pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
-pub use units::UpstreamAddress;
-pub use upstream::Upstream;
+pub use upstream::{Upstream, UpstreamTls};
 
 use self::{
     extract::{Extracted, extract},

@@ -1,79 +1,11 @@
-//! Values with a unit, and the address of the app: how they are written in the file.
+//! Values with a unit: how they are written in the file.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, net::SocketAddr};
 
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer,
     de::{self, Visitor},
 };
-
-/// Where the app listens: `http://HOST:PORT`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct UpstreamAddress {
-    host: String,
-    port: u16,
-}
-
-impl UpstreamAddress {
-    /// The host: a name, an IPv4 address, or an IPv6 address without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-impl Default for UpstreamAddress {
-    /// `http://127.0.0.1:5000`: where `flask run` listens.
-    fn default() -> Self {
-        Self { host: "127.0.0.1".to_owned(), port: 5000 }
-    }
-}
-
-impl FromStr for UpstreamAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}` is not an address of the form http://HOST:PORT");
-        let uri = text.parse::<http::Uri>().map_err(|_| expected())?;
-        if uri.scheme_str() != Some("http")
-            || !matches!(uri.path_and_query().map(http::uri::PathAndQuery::as_str), None | Some("/" | ""))
-        {
-            return Err(expected());
-        }
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) || uri.port_u16() == Some(0) {
-            return Err(expected());
-        }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(expected)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { host, port: uri.port_u16().unwrap_or(80) })
-    }
-}
-
-impl fmt::Display for UpstreamAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for UpstreamAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text(deserializer, "an address of the form http://HOST:PORT")?.parse().map_err(de::Error::custom)
-    }
-}
-
-impl Serialize for UpstreamAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// A [`std::time::Duration`] written as `500ms`, `30s`, `5m`, `1h`, or 0.
 pub(crate) mod duration {
@@ -157,7 +89,7 @@ pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer
 }
 
 /// What is written as text, or as a bare number.
-fn text<'de, D: Deserializer<'de>>(deserializer: D, wanted: &'static str) -> Result<String, D::Error> {
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D, wanted: &'static str) -> Result<String, D::Error> {
     struct Text(&'static str);
 
     impl Visitor<'_> for Text {

@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRAILER, TRANSFER_ENCODING, UPGRADE,
+        AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+        COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -77,6 +77,17 @@ impl Rewrite {
         headers.insert(X_REQUEST_ID, trail.request_id.clone());
         for (name, value) in caller.identity().iter().flat_map(|identity| &identity.headers) {
             headers.insert(name, value.clone());
+        }
+    }
+
+    /// Leaves of a client's trailers those that the app gets: none that could not be a header of it, and none that frames
+    /// the message or must be known before its content (RFC 9110 section 6.5.1).
+    pub(super) fn trailers_to_app(&self, trailers: &mut HeaderMap) {
+        const NEVER: [HeaderName; 7] =
+            [HOST, COOKIE, AUTHORIZATION, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE, CACHE_CONTROL];
+        remove(trailers, &self.of_requests);
+        for name in NEVER {
+            trailers.remove(name);
         }
     }
 

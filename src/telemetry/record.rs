@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{AccessLog, Metrics};
-use crate::exchange::{Client, Exchange, Trail};
+use crate::{
+    exchange::{Client, Exchange, Trail},
+    reason::Reason,
+};
 
 /// nginx's code for a client that went away before its answer was complete.
 const CLIENT_CLOSED: u16 = 499;
@@ -109,7 +112,9 @@ impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.arrival.elapsed();
         let gone = StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST);
-        let status = self.status.filter(|_| self.complete).unwrap_or(gone);
+        // Who broke off the request has gone as well, whatever we still tried to answer.
+        let answered = self.complete && self.trail.failure() != Some(Reason::RequestIncomplete);
+        let status = self.status.filter(|_| answered).unwrap_or(gone);
         self.metrics.in_flight.dec();
         self.metrics.answered(&self.method, status, duration);
         if let Some(time) = self.trail.upstream_time() {

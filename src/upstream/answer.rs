@@ -9,11 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
-use super::{Connection, Pool, stall::Stall};
+use super::{Connection, Pool, Stream, stall::Stall};
 use crate::{exchange::Trail, reason::Reason};
 
 pin_project! {
@@ -28,10 +29,13 @@ pin_project! {
     }
 }
 
+/// What an answer arrives on.
 #[derive(Debug)]
-struct Lease {
-    connection: Connection,
-    pool: Option<Arc<Pool>>,
+pub enum Lease {
+    /// A connection of its own, and the pool that takes it afterwards, if it can be used again.
+    Own(Connection, Option<Arc<Pool>>),
+    /// A stream of the shared connection.
+    Shared(Stream),
 }
 
 /// The app broke off its answer, or stood still for too long. A client must see this as an aborted answer, never as
@@ -51,20 +55,15 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Answer {
-    /// The body `source`, which arrives on `connection` and ends it unless there is a `pool` to take it. `idle_timeout`
-    /// is the longest pause between two chunks.
-    pub fn new(
-        source: Incoming,
-        connection: Connection,
-        pool: Option<Arc<Pool>>,
-        idle_timeout: Duration,
-        trail: Arc<Trail>,
-    ) -> Self {
-        let mut lease = Some(Lease { connection, pool });
+    /// The body `source`, which arrives on `lease`. `idle_timeout` is the longest pause between two chunks.
+    pub fn new(source: Incoming, lease: Lease, idle_timeout: Duration, trail: Arc<Trail>) -> Self {
+        let mut lease = Some(lease);
         if source.is_end_stream() {
             give_back(&mut lease);
         }
-        Self { source, lease, stall: Stall::new(idle_timeout), trail }
+        let mut stall = Stall::new(idle_timeout);
+        stall.begin(trail.received());
+        Self { source, lease, stall, trail }
     }
 }
 
@@ -74,13 +73,15 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let mut this = self.project();
-        // As in `Connection::send`: the driver alone needs the real waker, the rest is fed by it.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        let mut polled = this.source.as_mut().poll_frame(&mut unwoken);
-        if let (Poll::Pending, Some(lease)) = (&polled, this.lease.as_mut()) {
-            lease.connection.drive(cx);
-            polled = this.source.as_mut().poll_frame(&mut unwoken);
-        }
+        let polled = loop {
+            let mut polled = read(this.source.as_mut(), this.lease.as_mut(), cx);
+            if let Poll::Ready(Some(Ok(frame))) = &mut polled
+                && frame.trailers_mut().is_some_and(is_emptied)
+            {
+                continue;
+            }
+            break polled;
+        };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.stall.moved();
@@ -97,11 +98,11 @@ impl Body for Answer {
                 this.trail.failed(Reason::UpstreamBroken);
                 Poll::Ready(Some(Err(Broken(Some(error)))))
             }
-            Poll::Pending if this.lease.as_ref().is_none_or(|lease| lease.connection.is_closed()) => {
+            Poll::Pending if this.lease.as_ref().is_none_or(Lease::has_ended) => {
                 this.trail.failed(Reason::UpstreamBroken);
                 Poll::Ready(Some(Err(Broken(None))))
             }
-            Poll::Pending if this.stall.poll(cx).is_ready() => {
+            Poll::Pending if this.stall.poll_beside(cx, this.trail.received()).is_ready() => {
                 this.trail.failed(Reason::UpstreamTimeout);
                 Poll::Ready(Some(Err(Broken(None))))
             }
@@ -118,8 +119,71 @@ impl Body for Answer {
     }
 }
 
+impl Lease {
+    /// Whether nothing more will come.
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Own(connection, _) => connection.is_closed(),
+            // The source itself tells.
+            Self::Shared(_) => false,
+        }
+    }
+}
+
+fn read(
+    mut source: Pin<&mut Incoming>,
+    lease: Option<&mut Lease>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    let connection = match lease {
+        Some(Lease::Own(connection, _)) if !connection.is_driven() => connection,
+        Some(Lease::Own(..) | Lease::Shared(_)) | None => return source.poll_frame(cx),
+    };
+    // As in `Connection::send`: the driver alone needs the real waker, the rest is fed by it.
+    let mut unwoken = Context::from_waker(Waker::noop());
+    let polled = source.as_mut().poll_frame(&mut unwoken);
+    if polled.is_ready() {
+        return polled;
+    }
+    connection.drive(cx);
+    source.poll_frame(&mut unwoken)
+}
+
+/// Takes out of an answer's trailers what frames or routes a message, or must be known before its content (RFC 9110
+/// section 6.5.1): some client would act on it where another already acted on the header. Says whether nothing is left.
+fn is_emptied(trailers: &mut HeaderMap) -> bool {
+    const NEVER: [&str; 22] = [
+        "age",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "date",
+        "expires",
+        "host",
+        "keep-alive",
+        "location",
+        "proxy-authenticate",
+        "proxy-connection",
+        "retry-after",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "www-authenticate",
+    ];
+    for name in NEVER {
+        trailers.remove(name);
+    }
+    trailers.is_empty()
+}
+
 fn give_back(lease: &mut Option<Lease>) {
-    if let Some(Lease { connection, pool: Some(pool) }) = lease.take() {
+    if let Some(Lease::Own(connection, Some(pool))) = lease.take() {
         pool.check_in(connection);
     }
 }

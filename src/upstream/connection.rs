@@ -20,23 +20,36 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
-use super::{Upload, stall::Stall};
+use super::{
+    Upload,
+    stall::Stall,
+    stream::{Look, Stream},
+};
 use crate::exchange::Trail;
 
 /// Larger header sections of an answer are refused.
-const MAX_HEADER_BYTES: usize = 256 * 1024;
+pub(super) const MAX_HEADER_BYTES: usize = 256 * 1024;
 
 /// A connection to the app.
 pub struct Connection {
     sender: SendRequest<Upload>,
-    driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Upload>>>,
+    driver: Driver,
     closed: bool,
+    look: Look,
     /// Since when it has waited for its next request, if it does.
     resting: Option<Instant>,
     gauges: Gauges,
     stall: Stall,
+}
+
+/// What makes a connection read and write.
+enum Driver {
+    /// Whoever holds it.
+    Held(Pin<Box<http1::Connection<TokioIo<Stream>, Upload>>>),
+    /// A task of its own, which ends with it.
+    Spawned(AbortHandle),
 }
 
 /// How many connections to the app there are.
@@ -63,29 +76,36 @@ pub enum SendError {
 
 impl Connection {
     /// Speaks HTTP over a connected stream. The header of an answer may take as long as `response_timeout`.
-    pub(super) async fn new(
-        stream: TcpStream,
-        gauges: Gauges,
-        response_timeout: Duration,
-    ) -> Result<Self, hyper::Error> {
+    pub(super) async fn new(stream: Stream, gauges: Gauges, response_timeout: Duration) -> Result<Self, hyper::Error> {
+        let look = stream.look();
         let (sender, driver) =
             http1::Builder::new().max_header_size(MAX_HEADER_BYTES).handshake(TokioIo::new(stream)).await?;
         gauges.active.inc();
         Ok(Self {
             sender,
-            driver: Box::pin(driver),
+            driver: Driver::Held(Box::pin(driver)),
             closed: false,
+            look,
             resting: None,
             gauges,
             stall: Stall::new(response_timeout),
         })
     }
 
-    /// Whether it can carry a request now. Looks at the socket, so an end that has arrived is seen; leaves no waker
-    /// behind, so that nothing which happens to an idle connection wakes the task that used it last.
+    /// Whether it can carry another request. Leaves no waker behind, so that nothing which happens to an idle connection
+    /// wakes the task that used it last. Bytes that came after the answer and were read with it are found here.
     pub(super) fn is_idle(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.closed && self.sender.is_ready()
+        !self.closed && !self.is_driven() && self.sender.is_ready()
+    }
+
+    /// The same after a rest, by a look at the socket itself: an end that has arrived is seen, and so is an answer that
+    /// nobody asked for. It must not become that of the next request.
+    pub(super) fn is_still_idle(&mut self) -> bool {
+        self.look.set(true);
+        let idle = self.is_idle();
+        self.look.set(false);
+        idle
     }
 
     /// It waits for its next request from now on.
@@ -116,18 +136,36 @@ impl Connection {
         request: Request<Upload>,
         trail: Arc<Trail>,
     ) -> impl Future<Output = Result<(Response<Incoming>, Self), SendError>> + Send + use<> {
-        self.stall.moved();
-        let received = trail.received();
+        self.stall.begin(trail.received());
         // Handed over here and now: a future that held the request until its first poll would be twice as large.
         let answer = self.sender.try_send_request(request);
-        Sending { connection: Some(self), answer, trail, received }
+        Sending { connection: Some(self), answer, trail }
     }
 
     /// Lets the connection read and write what it can.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.closed {
-            self.closed = self.driver.as_mut().poll(cx).is_ready();
+        if let Driver::Held(driver) = &mut self.driver
+            && !self.closed
+        {
+            self.closed = driver.as_mut().poll(cx).is_ready();
         }
+    }
+
+    /// Whether a task of its own drives it, so that whoever waits for it has to be woken by it.
+    pub(super) fn is_driven(&self) -> bool {
+        matches!(self.driver, Driver::Spawned(_))
+    }
+
+    /// Gives it a task of its own, so that the upload goes on while nobody takes the answer.
+    fn detach(&mut self) {
+        let (hand_over, driver) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            if let Ok(Driver::Held(driver)) = driver.await {
+                // What goes wrong is told by the body of the answer.
+                let _ = driver.await;
+            }
+        });
+        let _ = hand_over.send(std::mem::replace(&mut self.driver, Driver::Spawned(task.abort_handle())));
     }
 
     /// Whether nothing more will come.
@@ -143,7 +181,6 @@ pin_project! {
         #[pin]
         answer: F,
         trail: Arc<Trail>,
-        received: u64,
     }
 }
 
@@ -161,20 +198,18 @@ where
         connection.drive(cx);
         if let Poll::Ready(answer) = this.answer.as_mut().poll(&mut unwoken) {
             let response = answer?;
-            return Poll::Ready(
-                this.connection.take().map(|connection| (response, connection)).ok_or(SendError::Closed),
-            );
+            let Some(mut connection) = this.connection.take() else { return Poll::Ready(Err(SendError::Closed)) };
+            if this.trail.is_uploading() {
+                connection.detach();
+            }
+            return Poll::Ready(Ok((response, connection)));
         }
         if connection.closed {
             return Poll::Ready(Err(SendError::Closed));
         }
         // An upload that takes longer than the app may think: it has a limit of its own between its chunks.
-        while connection.stall.poll(cx).is_ready() {
-            if this.trail.received() == *this.received {
-                return Poll::Ready(Err(SendError::Timeout));
-            }
-            *this.received = this.trail.received();
-            connection.stall.moved();
+        if connection.stall.poll_beside(cx, this.trail.received()).is_ready() {
+            return Poll::Ready(Err(SendError::Timeout));
         }
         Poll::Pending
     }
@@ -182,6 +217,9 @@ where
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if let Driver::Spawned(task) = &self.driver {
+            task.abort();
+        }
         if self.resting.is_some() {
             self.gauges.idle.dec()
         } else {

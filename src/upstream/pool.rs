@@ -6,27 +6,19 @@
 
 use std::{
     collections::VecDeque,
-    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 
-use super::{Connection, Gauges};
+use super::{ConnectError, Connection, Connector, Gauges};
 use crate::config;
-
-/// Between two attempts to connect while the app refuses.
-const RETRY: Duration = Duration::from_millis(50);
 
 /// The idle connections to the app of one worker.
 #[derive(Debug)]
 pub struct Pool {
-    host: String,
-    port: u16,
+    connector: Connector,
     connect_timeout: Duration,
     keep_alive: Duration,
     response_timeout: Duration,
@@ -43,26 +35,11 @@ struct Idle {
     sweeping: bool,
 }
 
-/// Why no connection to the app could be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// It refused, or its address is wrong.
-    #[error("cannot connect: {0}")]
-    Refused(#[from] io::Error),
-    /// `connect_timeout` passed.
-    #[error("cannot connect within the connect timeout")]
-    Timeout,
-    /// hyper could not use the connection.
-    #[error("cannot use the connection: {0}")]
-    Unusable(#[from] hyper::Error),
-}
-
 impl Pool {
-    /// A pool of connections to the app that `config` names, counted by `gauges`.
-    pub fn new(config: &config::Upstream, gauges: Gauges) -> Arc<Self> {
+    /// A pool of connections that `connector` opens, counted by `gauges`.
+    pub(super) fn new(config: &config::Upstream, connector: Connector, gauges: Gauges) -> Arc<Self> {
         Arc::new(Self {
-            host: config.address.host().to_owned(),
-            port: config.address.port(),
+            connector,
             connect_timeout: config.connect_timeout,
             keep_alive: config.keep_alive,
             response_timeout: config.response_timeout,
@@ -77,7 +54,7 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut connection) = idle.connections.pop_back() {
             let rest = connection.rested();
-            if rest < self.keep_alive && connection.is_idle() {
+            if rest < self.keep_alive && connection.is_still_idle() {
                 connection.work();
                 return Some((connection, rest));
             }
@@ -91,21 +68,7 @@ impl Pool {
     /// # Errors
     /// The app cannot be reached.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
-        let mut refusal = None;
-        let attempts = async {
-            loop {
-                match TcpStream::connect((self.host.as_str(), self.port)).await {
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => refusal = Some(error),
-                    result => return result,
-                }
-                sleep(RETRY).await;
-            }
-        };
-        let stream = match timeout(self.connect_timeout, attempts).await {
-            Ok(result) => result?,
-            Err(_) => return Err(refusal.map_or(ConnectError::Timeout, ConnectError::Refused)),
-        };
-        stream.set_nodelay(true)?;
+        let stream = self.connector.connect(self.connect_timeout).await?;
         Ok(Connection::new(stream, self.gauges.clone(), self.response_timeout).await?)
     }
 
@@ -136,5 +99,58 @@ impl Pool {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::{
+        io::Write,
+        net::{Shutdown, TcpListener, TcpStream},
+    };
+
+    use prometheus_client::metrics::gauge::Gauge;
+
+    use super::*;
+
+    const UNASKED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+
+    /// A pool with one idle connection, and the app's end of it. Nothing after this gives the reactor a turn.
+    async fn pool() -> (Arc<Pool>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let config = config::Upstream { address, ..config::Upstream::default() };
+        let gauges = Gauges { active: Gauge::default(), idle: Gauge::default() };
+        let pool = Pool::new(&config, Connector::load(&config).unwrap(), gauges);
+        let connection = pool.connect().await.unwrap();
+        let (app, _) = listener.accept().unwrap();
+        pool.check_in(connection);
+        (pool, app)
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_used_again() {
+        let (pool, _app) = pool().await;
+        assert!(pool.check_out().is_some());
+        assert!(pool.check_out().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_an_answer_that_nobody_asked_for_is_not() {
+        for bytes in [UNASKED, &UNASKED[..1]] {
+            let (pool, mut app) = pool().await;
+            app.write_all(bytes).unwrap();
+            assert!(pool.check_out().is_none());
+            assert_eq!((pool.gauges.idle.get(), pool.gauges.active.get()), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn nor_is_one_that_the_app_has_just_closed() {
+        let (pool, app) = pool().await;
+        app.shutdown(Shutdown::Write).unwrap();
+        assert!(pool.check_out().is_none());
     }
 }

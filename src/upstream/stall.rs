@@ -15,13 +15,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Stall {
     limit: Option<Duration>,
     progress: Instant,
+    /// What `poll_beside` saw last.
+    seen: u64,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
     /// A limit; 0 = none.
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit: (!limit.is_zero()).then_some(limit), progress: Instant::now(), timer: None }
+        Self { limit: (!limit.is_zero()).then_some(limit), progress: Instant::now(), seen: 0, timer: None }
     }
 
     /// The stream moved.
@@ -29,6 +31,12 @@ impl Stall {
         if self.timer.is_some() {
             self.progress = Instant::now();
         }
+    }
+
+    /// The stream begins, beside another that `poll_beside` is told of.
+    pub(super) fn begin(&mut self, count: u64) {
+        self.seen = count;
+        self.moved();
     }
 
     /// The stream has to wait: ready when it has waited for too long.
@@ -44,6 +52,19 @@ impl Stall {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+
+    /// The same for a stream that stands still beside another: it may wait for as long as the other, of which `count` is
+    /// a measure, goes on.
+    pub(super) fn poll_beside(&mut self, cx: &mut Context<'_>, count: u64) -> Poll<()> {
+        while self.poll(cx).is_ready() {
+            if self.seen == count {
+                return Poll::Ready(());
+            }
+            self.seen = count;
+            self.moved();
         }
         Poll::Pending
     }
@@ -82,6 +103,18 @@ mod tests {
         assert!(!is_over(&mut stall).await);
         advance(LIMIT).await;
         assert!(is_over(&mut stall).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_wait_for_another_that_moves() {
+        let mut stall = Stall::new(LIMIT);
+        for count in [0, 0, 1, 2, 2] {
+            let over = poll_fn(|cx| Poll::Ready(stall.poll_beside(cx, count).is_ready())).await;
+            assert!(!over, "{count}");
+            advance(LIMIT * 2 / 3).await;
+        }
+        advance(LIMIT).await;
+        assert!(poll_fn(|cx| Poll::Ready(stall.poll_beside(cx, 2).is_ready())).await);
     }
 
     #[tokio::test(start_paused = true)]

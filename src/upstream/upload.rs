@@ -2,15 +2,17 @@
 
 use std::{
     error::Error as _,
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::Version;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -29,13 +31,19 @@ pub struct Limits {
     pub idle_timeout: Duration,
 }
 
+/// Takes out of a request's trailers what a client may not say.
+pub type TrailerFilter = Arc<dyn Fn(&mut HeaderMap) + Send + Sync>;
+
 /// A request's body. It counts what arrives, and ends what is too large or stands still.
-#[derive(Debug)]
 pub struct Upload {
+    /// What was read before the app was asked.
+    prefix: Bytes,
     source: Option<Incoming>,
     version: Version,
     left: u64,
     stall: Stall,
+    /// Without it there are no trailers for the app.
+    trailers: Option<TrailerFilter>,
     trail: Arc<Trail>,
 }
 
@@ -58,25 +66,74 @@ impl Upload {
     /// The body `source` of a request of this version, within `limits`.
     pub fn new(source: Incoming, version: Version, limits: Limits, trail: Arc<Trail>) -> Self {
         let source = (!source.is_end_stream()).then_some(source);
-        Self { source, version, left: limits.max_bytes, stall: Stall::new(limits.idle_timeout), trail }
+        if source.is_some() {
+            trail.uploading(true);
+        }
+        let stall = Stall::new(limits.idle_timeout);
+        Self { prefix: Bytes::new(), source, version, left: limits.max_bytes, stall, trailers: None, trail }
     }
 
     /// An upload without a body, for a request that is sent again.
     pub fn none(trail: Arc<Trail>) -> Self {
-        Self { source: None, version: Version::HTTP_11, left: 0, stall: Stall::new(Duration::ZERO), trail }
+        Self {
+            prefix: Bytes::new(),
+            source: None,
+            version: Version::HTTP_11,
+            left: 0,
+            stall: Stall::new(Duration::ZERO),
+            trailers: None,
+            trail,
+        }
+    }
+
+    /// Lets the trailers pass that `filter` leaves.
+    pub fn with_trailers(mut self, filter: TrailerFilter) -> Self {
+        self.trailers = Some(filter);
+        self
+    }
+
+    /// Reads the body, as far as it is no larger than `most` bytes, before it is sent; `Some` length when that is all
+    /// of it. What was read is sent first.
+    ///
+    /// # Errors
+    /// The upload broke one of its limits, or the client went away.
+    pub async fn gather(&mut self, most: u64) -> Result<Option<u64>, Aborted> {
+        // Copied into one piece: small chunks would keep alive the large buffers that they are parts of.
+        let mut gathered = BytesMut::new();
+        let whole = loop {
+            match poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await.transpose()? {
+                None => break true,
+                Some(frame) => {
+                    gathered.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                    if gathered.len() as u64 > most {
+                        break false;
+                    }
+                }
+            }
+        };
+        let length = gathered.len() as u64;
+        self.prefix = gathered.freeze();
+        if whole {
+            self.source = None;
+        }
+        Ok(whole.then_some(length))
+    }
+
+    fn broken(&self, error: hyper::Error) -> Aborted {
+        self.trail.failed(if is_malformed(&error) { Reason::FramingInvalid } else { Reason::RequestIncomplete });
+        Aborted(Some(error))
     }
 }
 
-/// Whether the client broke off its body, or broke its form.
-fn reason(error: &hyper::Error) -> Reason {
-    match error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidData) => Reason::FramingInvalid,
-        _ => Reason::RequestIncomplete,
-    }
+/// Whether the client sent something that is no chunk, and has not simply gone.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        self.trail.uploading(false);
         // The app answered before it had read everything.
         if let Some(rest) = self.source.take() {
             discard(rest, self.version);
@@ -90,9 +147,12 @@ impl Body for Upload {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = self.get_mut();
+        if !this.prefix.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.prefix)))));
+        }
         let Some(source) = &mut this.source else { return Poll::Ready(None) };
         match Pin::new(source).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.trail.receive(bytes);
                 this.stall.moved();
@@ -101,12 +161,16 @@ impl Body for Upload {
                     return Poll::Ready(Some(Err(Aborted(None))));
                 };
                 this.left = left;
+                if let Some(trailers) = frame.trailers_mut() {
+                    // Nothing comes after them.
+                    match &this.trailers {
+                        Some(filter) => filter(trailers),
+                        None => return Poll::Ready(None),
+                    }
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => {
-                this.trail.failed(reason(&error));
-                Poll::Ready(Some(Err(Aborted(Some(error)))))
-            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.broken(error)))),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending if this.stall.poll(cx).is_ready() => {
                 this.trail.failed(Reason::RequestTimeout);
@@ -117,10 +181,20 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.as_ref().is_none_or(Body::is_end_stream)
+        self.prefix.is_empty() && self.source.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Some(source) if self.prefix.is_empty() => source.size_hint(),
+            Some(_) => SizeHint::default(),
+            None => SizeHint::with_exact(self.prefix.len() as u64),
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("source", &self.source).field("left", &self.left).finish_non_exhaustive()
     }
 }

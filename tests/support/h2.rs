@@ -1,10 +1,17 @@
 //! An HTTP/2 client that sends header fields exactly as it is told, which curl does not.
 
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
-    body::Incoming,
+    body::{Body, Frame, Incoming},
     client::conn::http2::{SendRequest, handshake},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -17,7 +24,7 @@ use super::{Answer, Sidegate, wait::PATIENCE, wire::tls_config};
 /// One HTTP/2 connection over verified TLS.
 pub(crate) struct H2 {
     runtime: Runtime,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<BoxBody<Bytes, Infallible>>,
     authority: String,
 }
 
@@ -52,19 +59,70 @@ impl H2 {
         fields: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Answer> {
+        let body = Full::new(Bytes::copy_from_slice(body)).boxed();
+        Some(self.exchange(method, path, fields, body)?.0)
+    }
+
+    /// Sends a body of these frames without saying how long it is; gives the trailers of the answer, too.
+    #[track_caller]
+    pub(crate) fn send_frames(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        frames: impl IntoIterator<Item = Frame<Bytes>>,
+    ) -> (Answer, HeaderMap) {
+        let body = Frames { left: frames.into_iter().collect(), endless: false }.boxed();
+        self.exchange(method, path, fields, body).expect("an answer, not a reset")
+    }
+
+    /// Sends a body of this frame, and never ends it.
+    #[track_caller]
+    pub(crate) fn send_endless(&mut self, method: &str, path: &str, frame: Frame<Bytes>) -> Answer {
+        let body = Frames { left: [frame].into(), endless: true }.boxed();
+        self.exchange(method, path, &[], body).expect("an answer, not a reset").0
+    }
+
+    fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: BoxBody<Bytes, Infallible>,
+    ) -> Option<(Answer, HeaderMap)> {
         let mut request = Request::builder().method(method).uri(format!("https://{}{path}", self.authority));
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
+        let request = request.body(body).unwrap();
         let exchange = async { read(self.sender.send_request(request).await?).await };
         self.runtime.block_on(async { timeout(PATIENCE, exchange).await }).expect("an answer or a reset").ok()
     }
 }
 
-async fn read(response: Response<Incoming>) -> hyper::Result<Answer> {
+/// A body that keeps its length to itself.
+struct Frames {
+    left: VecDeque<Frame<Bytes>>,
+    endless: bool,
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.left.pop_front() {
+            None if self.endless => Poll::Pending,
+            frame => Poll::Ready(frame.map(Ok)),
+        }
+    }
+}
+
+async fn read(response: Response<Incoming>) -> hyper::Result<(Answer, HeaderMap)> {
     let headers = response.headers().iter();
     let headers = headers.map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
     let status = response.status().as_u16();
-    Ok(Answer { status, headers, body: response.into_body().collect().await?.to_bytes().to_vec() })
+    let body = response.into_body().collect().await?;
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    Ok((Answer { status, headers, body: body.to_bytes().to_vec() }, trailers))
 }

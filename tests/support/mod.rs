@@ -12,6 +12,7 @@ pub(crate) mod frames;
 mod h2;
 mod issuer;
 mod pki;
+mod python;
 mod recorder;
 mod sidegate;
 mod users;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     h2::H2,
     issuer::{Issuer, der, now, signed_with_public_key, unsigned},
     pki::{AUTHORITY, Authority},
+    python::{Python, PythonApp},
     recorder::{Received, Recorder},
     sidegate::Sidegate,
     users::{Users, apr1, argon2id, bcrypt, bcrypt_with_cost, sha, sha256_crypt, sha512_crypt},

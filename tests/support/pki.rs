@@ -9,7 +9,7 @@ use rcgen::{
 /// The authority that every test's client trusts, and none other.
 pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::named("sidegate test authority"));
 
-/// Signs server certificates.
+/// Signs certificates.
 pub(crate) struct Authority {
     certificate: rcgen::Certificate,
     issuer: Issuer<'static, KeyPair>,
@@ -51,6 +51,13 @@ impl Authority {
         let mut params = Self::server_params();
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(2020, 1, 1);
+        self.sign(params)
+    }
+
+    /// A certificate that a client shows.
+    pub(crate) fn issue_for_client(&self) -> Pair {
+        let mut params = Self::server_params();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
 

@@ -19,9 +19,13 @@ pub(super) fn find(config: &Config) -> Vec<Problem> {
 /// Ways that pass no rule.
 fn around(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
-    let host = config.upstream.address.host();
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    if !loopback {
+    // Who reaches a socket in the file system is for its permissions to say.
+    let on_network = config.upstream.address.host().is_some_and(|host| {
+        host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    // An app that asks for a certificate lets nobody past us who has none.
+    let asks_for_ours = config.upstream.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+    if on_network && !asks_for_ours {
         let what = format!(
             "the app at {} is not on loopback: whoever reaches it there has passed no rule",
             config.upstream.address

@@ -80,7 +80,12 @@ fn the_environment_and_flags_are_named_when_they_are_wrong() {
         assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:#?}\n{expected}");
     }
     let problems = Case::yaml(SMALLEST).flag("--upstream", "upstream", "ftp://x").problems();
-    assert_eq!(problems, ["--upstream: upstream.address: `ftp://x` is not an address of the form http://HOST:PORT"]);
+    assert_eq!(
+        problems,
+        [
+            "--upstream: upstream.address: `ftp://x` is not an address like http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or unix:/PATH"
+        ]
+    );
     let mut case = Case::yaml(SMALLEST);
     let broken = std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]);
     case.source.environment.push(("SIDEGATE__WORKERS".into(), broken));

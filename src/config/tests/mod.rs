@@ -62,7 +62,7 @@ listen:
   http2: true
   http2: false
 upstream:
-  address: https://app
+  address: ftp://app
   connect_timeout: 1 second
 auth:
   jwt:
@@ -102,7 +102,7 @@ workers: 1000
         "sidegate.yaml:2: listen.adress: there is no key `adress` here; did you mean `address`?",
         "sidegate.yaml:3: listen.plaintext: this must be true or false, not `yes`",
         "sidegate.yaml:5: listen.http2: `http2` is given a second time; the first is on line 4; keep one of them",
-        "sidegate.yaml:7: upstream.address: `https://app` is not an address of the form http://HOST:PORT",
+        "sidegate.yaml:7: upstream.address: `ftp://app` is not an address like http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or unix:/PATH",
         "sidegate.yaml:8: upstream.connect_timeout: `1 second` is not a duration like 500ms, 30s, 5m or 1h",
         "sidegate.yaml:13: auth.jwt[0].algorithms[1]: `RS265` is none of",
         "sidegate.yaml:14: auth.jwt[0].keys: this must be exactly one of `file`, `pem_file`, `secret_file`",

@@ -21,7 +21,7 @@ workers: 2
     let config = Case::yaml(yaml).config();
     assert_eq!(config.listen.tls.unwrap().min_version, TlsVersion::V1_3);
     assert!(!config.listen.http2);
-    assert_eq!(config.upstream.address.host(), "::1");
+    assert_eq!(config.upstream.address.host(), Some("::1"));
     assert_eq!(
         [config.upstream.idle_timeout, config.upstream.response_timeout, config.upstream.keep_alive]
             .map(|d| d.as_millis()),

@@ -1,0 +1,174 @@
+//! Opens connections to the app: where it listens, and what proves that it is the app.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+use super::stream::{Kind, Socket, Stream};
+use crate::{
+    config::{self, Endpoint, Problem, Problems, Protocol, UpstreamTls},
+    tls,
+};
+
+/// Between two attempts to connect while the app refuses.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// The way to open a connection to the app, with all files read. A copy is cheap.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    endpoint: Endpoint,
+    tls: Option<Tls>,
+}
+
+#[derive(Clone)]
+struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+/// Why no connection to the app could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It refused, or its address is wrong.
+    #[error("cannot connect: {0}")]
+    Refused(#[from] io::Error),
+    /// `connect_timeout` passed.
+    #[error("cannot connect within the connect timeout")]
+    Timeout,
+    /// It could not prove that it is the app, or did not believe us, or does not speak TLS.
+    #[error("cannot speak TLS: {0}")]
+    Tls(io::Error),
+    /// hyper could not use the connection.
+    #[error("cannot use the connection: {0}")]
+    Unusable(#[from] hyper::Error),
+}
+
+impl Connector {
+    /// The way to the app that `config` names.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds something else, or a name that no certificate can have.
+    pub fn load(config: &config::Upstream) -> Result<Self, Problems> {
+        let endpoint = config.address.endpoint.clone();
+        let tls = match (&config.tls, config.address.protocol) {
+            (Some(tls), Protocol::Https) => Some(Tls::load(tls, config.address.host().unwrap_or_default())?),
+            (_, Protocol::Http | Protocol::Https | Protocol::H2c) => None,
+        };
+        Ok(Self { endpoint, tls })
+    }
+
+    /// A connection. A refused attempt is repeated for as long as there is time: an app that restarts is back in a
+    /// moment, and no byte was sent.
+    pub(super) async fn connect(&self, limit: Duration) -> Result<Stream, ConnectError> {
+        let mut late = ConnectError::Timeout;
+        let attempts = async {
+            let socket = loop {
+                match self.socket().await {
+                    Err(error) if may_pass(&error) => late = ConnectError::Refused(error),
+                    result => break result?,
+                }
+                sleep(RETRY).await;
+            };
+            late = ConnectError::Tls(io::Error::other("no answer to our part of the handshake"));
+            self.secured(socket).await
+        };
+        let result = timeout(limit, attempts).await;
+        result.unwrap_or(Err(late))
+    }
+
+    /// Whether the app can be reached now: one attempt, and nothing is sent but what TLS needs.
+    pub async fn reaches(&self) -> bool {
+        match self.socket().await {
+            Ok(socket) => self.secured(socket).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    async fn socket(&self) -> io::Result<Socket> {
+        Ok(Socket::new(match &self.endpoint {
+            Endpoint::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                Kind::Tcp(stream)
+            }
+            Endpoint::Unix(path) => Kind::Unix(UnixStream::connect(path).await?),
+        }))
+    }
+
+    async fn secured(&self, socket: Socket) -> Result<Stream, ConnectError> {
+        let Some(Tls { connector, name }) = &self.tls else { return Ok(Stream::Plain(socket)) };
+        let stream = connector.connect(name.clone(), socket).await.map_err(ConnectError::Tls)?;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+/// Whether an app that is starting fails like this: nobody listens yet, its socket is not there yet, or the queue of its
+/// socket is full.
+fn may_pass(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::WouldBlock)
+}
+
+impl Tls {
+    fn load(config: &UpstreamTls, host: &str) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let roots = problems.keep(authorities(&config.ca));
+        let name = config.server_name.as_deref().unwrap_or(host);
+        let name = problems.keep(ServerName::try_from(name.to_owned()).map_err(|_| {
+            let what = format!("`{name}` is not a name that a certificate can have");
+            Problem::new("upstream.tls.server_name", what, "set it to a DNS name or an IP address of the certificate")
+        }));
+        // They come together: `config` has seen to it.
+        let ours = config.certificate.as_ref().zip(config.key.as_ref()).map(|(certificate, key)| {
+            let chain = problems.keep(tls::certificates(certificate, "upstream.tls.certificate"));
+            let key = problems.keep(tls::private_key(key, "upstream.tls.key"));
+            chain.map(|(chain, _)| chain).zip(key)
+        });
+        let (Some(roots), Some(name), None | Some(Some(_))) = (roots, name, &ours) else { return Err(problems) };
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| Problem::new("upstream.tls", error.to_string(), ""))?
+            .with_root_certificates(roots);
+        let mut client = match ours.flatten() {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
+                let what = format!("the certificate and the key cannot be used: {error}");
+                Problem::new("upstream.tls.certificate", what, "give the two files of one pair, the leaf first")
+            })?,
+        };
+        client.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { connector: TlsConnector::from(Arc::new(client)), name })
+    }
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, Problem> {
+    const REMEDY: &str = "it must hold the authorities' certificates as PEM";
+    let place = || path.display().to_string();
+    let bytes = config::read(path, "upstream.tls.ca")?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate = certificate.map_err(|error| Problem::new(place(), format!("not PEM: {error}"), REMEDY))?;
+        roots
+            .add(certificate)
+            .map_err(|error| Problem::new(place(), format!("a certificate in it cannot be used: {error}"), REMEDY))?;
+    }
+    if roots.is_empty() {
+        return Err(Problem::new(place(), "it holds no certificate", REMEDY));
+    }
+    Ok(roots)
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
