@@ -72,6 +72,8 @@ reasons! {
     MethodInvalid = BAD_REQUEST "method_invalid" "The request method is not valid.",
     /// A header, or the message's framing, can be read in more than one way.
     HeaderInvalid = BAD_REQUEST "header_invalid" "A request header is not valid.",
+    /// What a trusted proxy says about where the request comes from cannot be understood.
+    ForwardedInvalid = BAD_REQUEST "forwarded_invalid" "What a proxy says about this request's way here is not valid.",
     /// The client broke off its request.
     RequestIncomplete = BAD_REQUEST "request_incomplete" "The request was not complete.",
     /// The request's body stood still for longer than `upstream.idle_timeout`.

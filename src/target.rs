@@ -147,6 +147,11 @@ fn host<B>(request: &Request<B>) -> Result<HeaderValue, Reason> {
     }
 }
 
+/// Whether `host` is one that everybody reads alike, with a port or without.
+pub fn is_host(host: &HeaderValue) -> bool {
+    valid_host(host).is_ok()
+}
+
 fn valid_host(host: &HeaderValue) -> Result<(), Reason> {
     // Nearly every host is a name or an IPv4 address, and then this says all that the parser would.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');

@@ -70,7 +70,7 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
 
     fn call(&mut self, exchange: Exchange) -> Self::Future {
         let request = &exchange.request;
-        let target = match Target::parse(request) {
+        let target = match exchange.origin.valid().and_then(|()| Target::parse(request)) {
             Ok(target) => target,
             Err(reason) => {
                 exchange.trail.decided(refusal(reason, Method::None, None));

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{ConfigArgs, refuse};
 use crate::{
     app::Compiled,
-    config::{self, Allow, Class, Config, PathPattern, Problem, Problems, Rule},
+    config::{self, Allow, Class, Config, PathPattern, Problem, Problems, Rule, TrustedProxy},
 };
 
 /// Load all that `serve` would (certificates, keys, users), and show the configuration, the rules, and warnings
@@ -84,9 +84,15 @@ fn exposures(config: &Config) -> Vec<Problem> {
         );
         warnings.push(Problem::new("upstream.address", what, "let the app listen on 127.0.0.1 only"));
     }
-    if config.listen.plaintext && !config.listen.address.ip().is_loopback() && config.auth.basic.is_some() {
+    let network = config.listen.address.tcp().is_some_and(|address| !address.ip().is_loopback());
+    if config.listen.plaintext && network && config.auth.basic.is_some() {
         let what = "passwords cross the network unencrypted";
         warnings.push(Problem::new("listen.plaintext", what, "set listen.tls, or end TLS right before sidegate"));
+    }
+    let everyone = |proxy: &TrustedProxy| matches!(proxy, TrustedProxy::Network(network) if network.is_everyone());
+    if config.listen.trusted_proxies.iter().any(everyone) {
+        let what = "whoever can connect is believed about where a request comes from";
+        warnings.push(Problem::new("listen.trusted_proxies", what, "name the networks of your proxies only"));
     }
     let is_public = |rule: &Rule| matches!(rule.allow, Allow::Class(Class::Anyone));
     // A pattern that cannot be read was a problem before it came here.

@@ -157,7 +157,7 @@ pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer
 }
 
 /// What is written as text, or as a bare number.
-fn text<'de, D: Deserializer<'de>>(deserializer: D, wanted: &'static str) -> Result<String, D::Error> {
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D, wanted: &'static str) -> Result<String, D::Error> {
     struct Text(&'static str);
 
     impl Visitor<'_> for Text {

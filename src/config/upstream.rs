@@ -47,7 +47,7 @@ impl Upstream {
         if self.connect_timeout.is_zero() {
             findings.push("upstream.connect_timeout", "with no time to connect, no request succeeds", "set it to 1s");
         }
-        if self.reaches(listen.address) {
+        if listen.address.tcp().is_some_and(|listener| self.reaches(listener)) {
             findings.push(
                 "upstream.address",
                 format!("{} is our own listener: every request would come back to us", self.address),

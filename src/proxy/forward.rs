@@ -91,7 +91,7 @@ impl Proxy {
     /// The request as the app gets it.
     fn rewrite(&self, permitted: Permitted) -> Result<(Request<Upload>, Arc<Trail>), Denial> {
         let (caller, target, exchange) = permitted.into_parts();
-        let Exchange { request, client, trail } = exchange;
+        let Exchange { request, origin, trail } = exchange;
         let (mut parts, body) = request.into_parts();
         let size = body.size_hint();
         if size.lower() > self.upload.max_bytes {
@@ -100,7 +100,7 @@ impl Proxy {
         }
         // Framed anew: hyper has checked the length, and a body of no bytes is not the same as no body.
         let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
-        self.headers.to_app(&mut parts.headers, parts.version, &target, &client, &caller, &trail);
+        self.headers.to_app(&mut parts.headers, &target, &origin, &caller, &trail.request_id);
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
