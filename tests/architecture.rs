@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("reason", &[]),
     ("identity", &[]),
-    ("target", &["reason"]),
+    ("target", &["config", "reason"]),
     ("origin", &["config", "reason", "target"]),
     ("exchange", &["identity", "origin", "reason"]),
     ("upstream", &["config", "exchange", "reason"]),

@@ -82,6 +82,94 @@ fn check_warns_of_what_is_allowed_and_unwise() {
 }
 
 #[test]
+fn check_shows_hosts_and_clients_where_a_rule_has_them() {
+    let app = Recorder::start();
+    let checked = |rule: Value| {
+        let rules = [rule, json!({ "allow": "authenticated" })];
+        let builder = Sidegate::before(&app).users(&Users::one("alice", "secret"));
+        let mut builder = rules.into_iter().fold(builder, Builder::rule);
+        builder.run(&["check", "--config"]).succeeded().to_owned()
+    };
+    let shown = checked(json!({ "path": "/a", "allow": "anyone" }));
+    assert!(shown.contains("   NAME    METHODS  PATH  ALLOWS"), "{shown}");
+    let hosts = json!({ "path": "/a", "hosts": ["A.example", "*.b.example"], "allow": "anyone" });
+    let shown = checked(hosts);
+    assert!(shown.contains("NAME    METHODS  HOSTS                  PATH  ALLOWS"), "{shown}");
+    assert!(shown.contains("rule-1  any      a.example,*.b.example  /a    anyone"), "{shown}");
+    assert!(shown.contains("rule-2  any      any                    any   authenticated"), "{shown}");
+    let shown = checked(json!({ "client_ips": ["10.0.0.0/8", "::ffff:192.0.2.7"], "allow": "anyone" }));
+    assert!(shown.contains("rule-1  any      any   10.0.0.0/8,192.0.2.7  anyone"), "{shown}");
+}
+
+#[test]
+fn check_warns_of_public_rules_that_take_what_others_protect_and_of_no_usual_exception() {
+    let app = Recorder::start();
+    let warnings = |rules: Value| -> Vec<String> {
+        let builder = Sidegate::before(&app).users(&Users::one("alice", "secret"));
+        let mut builder = rules.as_array().unwrap().iter().cloned().fold(builder, Builder::rule);
+        let report: Value =
+            serde_json::from_str(builder.run(&["check", "--output", "json", "--config"]).succeeded()).unwrap();
+        let warnings = report["warnings"].as_array().unwrap().iter();
+        warnings
+            .map(|warning| format!("{}: {}", warning["place"].as_str().unwrap(), warning["what"].as_str().unwrap()))
+            .filter(|warning| warning.contains("public"))
+            .collect()
+    };
+    let all = json!({ "allow": "authenticated" });
+    for rules in [
+        json!([{ "path": "/healthz", "allow": "anyone" }, all]),
+        json!([{ "path": "/", "allow": "anyone" }, { "path": "/static/**", "allow": "anyone" }, { "path": "/**", "allow": "authenticated" }]),
+        json!([{ "path": "/admin/login", "allow": "anyone" }, { "path": "/admin/**", "allow": "authenticated" }]),
+        json!([{ "path": "/a/**", "methods": ["GET"], "allow": "anyone" }, { "path": "/a/**", "methods": ["POST"], "allow": "authenticated" }]),
+        json!([{ "client_ips": ["10.0.0.0/8"], "allow": "anyone" }, all]),
+        json!([{ "hosts": ["www.example.com"], "allow": "anyone" }, all]),
+        json!([{ "path": "/admin/**", "allow": "authenticated" }, { "allow": "anyone" }]),
+    ] {
+        assert_eq!(warnings(rules.clone()), [""; 0], "{rules}");
+    }
+    for (rules, place) in [
+        (json!([{ "path": "/a", "allow": "anyone" }, { "path": "/a/**", "allow": "authenticated" }]), "rules[0]: "),
+        (json!([{ "path": "/a/*", "allow": "anyone" }, { "path": "/a/**", "allow": "authenticated" }]), "rules[0]: "),
+        (
+            json!([{ "path": "/a/**", "methods": ["GET"], "allow": "anyone" }, { "path": "/a/b", "methods": ["HEAD", "POST"], "allow": "authenticated" }]),
+            "rules[0]: ",
+        ),
+        (json!([{ "path": "/admin", "allow": "authenticated" }, { "allow": "anyone" }]), "rules[0].path: "),
+        (
+            json!([{ "path": "/a/*", "allow": "authenticated" }, { "path": "/a/**", "allow": "anyone" }]),
+            "rules[0].path: ",
+        ),
+    ] {
+        let warnings = warnings(rules.clone());
+        assert!(warnings.len() == 1 && warnings[0].starts_with(place), "{rules}: {warnings:?}");
+    }
+}
+
+#[test]
+fn check_warns_of_rules_that_nobody_meets_of_paths_that_pass_and_of_an_app_that_is_us() {
+    let app = Recorder::start();
+    let users = Users { lines: format!("alice:{}\n", sha("secret")), groups: Some("ops: alice\n".to_owned()) };
+    let allow = json!({ "users": ["alice", "alcie"], "groups": ["ops", "opps"], "claims": { "scope": "x" } });
+    let unmet = ["`alcie`", "`opps`", "passwords prove no claims"];
+    let mut builder = Sidegate::before(&app)
+        .users(&users)
+        .rule(json!({ "path": "/a", "paths": { "ambiguous": "pass" }, "allow": "anyone" }))
+        .rule(json!({ "allow": allow }))
+        .set(json!({ "paths": { "encoded_slash": "pass" } }))
+        .set(json!({ "upstream": { "address": "http://localhost:19" }, "admin": { "address": "0.0.0.0:19" } }));
+    let finished = builder.run(&["check", "--config"]);
+    let shown = finished.succeeded();
+    for warning in unmet.iter().chain(&["rules[0].paths: ", "warning: paths: ", "our own admin listener"]) {
+        assert_eq!(shown.matches(warning).count(), 1, "{warning} in {shown}");
+    }
+    assert!(!shown.contains("`alice`") && !shown.contains("`ops`"), "{shown}");
+    // A token may name anyone.
+    let mut builder = Sidegate::before(&app).users(&users).jwt(&Issuer::new()).rule(json!({ "allow": allow }));
+    let finished = builder.run(&["check", "--config"]);
+    assert!(unmet.iter().all(|warning| !finished.succeeded().contains(warning)), "{}", finished.stdout);
+}
+
+#[test]
 fn a_hashed_password_is_a_line_that_serve_takes() {
     let app = Recorder::start();
     let lines: String = [("bcrypt", "4"), ("argon2id", "1"), ("sha512-crypt", "1000")]

@@ -139,6 +139,58 @@ fn a_method_is_matched_as_it_is_written_and_written_in_capitals() {
     }
 }
 
+#[test]
+fn a_rule_is_for_the_hosts_that_it_names_however_they_are_written() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app)
+        .jwt(&issuer)
+        .rule(json!({ "hosts": ["WWW.example.com", "[2001:db8::1]"], "path": "/pages/**", "allow": "anyone" }))
+        .rule(json!({ "hosts": ["*.public.example.com"], "allow": "anyone" }))
+        .rule(json!({ "allow": "authenticated" }))
+        .start();
+    for (host, path, status) in [
+        ("www.example.com", "/pages/1", 200),
+        ("wWw.Example.COM.:8443", "/pages/1", 200),
+        ("[2001:DB8:0::1]:8443", "/pages/1", 200),
+        ("www.example.com", "/", 401),
+        ("example.com", "/pages/1", 401),
+        ("xwww.example.com", "/pages/1", 401),
+        ("www.example.com.evil.test", "/pages/1", 401),
+        ("[2001:db8::2]", "/pages/1", 401),
+        ("a.public.example.com", "/", 200),
+        ("a.b.Public.example.com.", "/", 200),
+        ("public.example.com", "/", 401),
+        ("apublic.example.com", "/", 401),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Host: www.example.com\r\n\r\n");
+        assert_eq!(sidegate.wire().send(request).answer().status, status, "{host}{path}");
+        let over_h2 = sidegate.curl(path).args(["--http2"]).header(&format!("Host: {host}")).send_over("2");
+        assert_eq!(over_h2.status, status, "{host}{path} over HTTP/2");
+    }
+}
+
+#[test]
+fn a_rule_is_for_the_clients_in_its_networks_whatever_their_headers_say() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let with = |networks: Value| {
+        Sidegate::before(&app)
+            .jwt(&issuer)
+            .rule(json!({ "client_ips": networks, "allow": "anyone" }))
+            .rule(json!({ "allow": "authenticated" }))
+            .start()
+    };
+    for (networks, status) in [
+        (json!(["127.0.0.0/8"]), 200),
+        (json!(["10.0.0.0/8", "::ffff:127.0.0.1"]), 200),
+        (json!(["10.0.0.0/8"]), 401),
+        (json!(["::/0"]), 401),
+    ] {
+        let sidegate = with(networks.clone());
+        let claims = ["X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1", "X-Real-IP: 10.0.0.1"];
+        assert_eq!(sidegate.get("/", &claims).status, status, "{networks}");
+    }
+}
+
 fn ask(sidegate: &Sidegate, method: &str, path: &str, token: Option<&str>) -> Answer {
     let credentials = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };

@@ -119,6 +119,45 @@ fn what_a_trusted_proxy_says_and_nobody_understands_is_refused() {
 }
 
 #[test]
+fn rules_mean_the_client_and_not_the_proxy() {
+    let app = Recorder::start();
+    let inside = json!({ "client_ips": ["192.0.2.0/24", "127.0.0.0/8"], "allow": "anyone" });
+    let builder = |proxies: &[&str]| {
+        Sidegate::before(&app)
+            .jwt(&Issuer::new())
+            .rule(inside.clone())
+            .rule(json!({ "allow": "authenticated" }))
+            .set(json!({ "listen": { "trusted_proxies": proxies } }))
+    };
+    let sidegate = builder(&["127.0.0.1"]).start();
+    for (chain, status) in [
+        ("192.0.2.1", 200),
+        ("203.0.113.9, 192.0.2.1", 200),
+        ("203.0.113.9", 401),
+        ("192.0.2.1, 203.0.113.9", 401),
+        ("127.0.0.1, 203.0.113.9, 127.0.0.1", 401),
+        ("unknown", 400),
+    ] {
+        assert_eq!(sidegate.get("/", &[&format!("X-Forwarded-For: {chain}")]).status, status, "{chain}");
+    }
+    // Without trust it is the peer that counts, whatever it says.
+    let sidegate = builder(&[]).start();
+    assert_eq!(sidegate.get("/", &["X-Forwarded-For: 203.0.113.9"]).status, 200);
+
+    let balanced = builder(&["127.0.0.1"]).set(json!({ "listen": { "proxy_protocol": true } })).plaintext().start();
+    for (announced, status) in [
+        ("TCP4 192.0.2.1 192.0.2.2 1 2", 200),
+        ("TCP4 203.0.113.9 192.0.2.2 1 2", 401),
+        // It may be anybody whom the load balancer, which is inside, cannot name.
+        ("UNKNOWN", 401),
+    ] {
+        let mut wire = balanced.wire();
+        wire.send(format!("PROXY {announced}\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!(wire.answer().status, status, "{announced}");
+    }
+}
+
+#[test]
 fn the_log_names_the_client() {
     let app = Recorder::start();
     let sidegate = trusting(&app, &["127.0.0.1"]).start();

@@ -70,14 +70,15 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
 
     fn call(&mut self, exchange: Exchange) -> Self::Future {
         let request = &exchange.request;
-        let target = match exchange.origin.valid().and_then(|()| Target::parse(request)) {
+        let mut target = match exchange.origin.valid().and_then(|()| Target::parse(request)) {
             Ok(target) => target,
             Err(reason) => {
                 exchange.trail.decided(refusal(reason, Method::None, None));
                 return ResponseFuture::denied(reason.into(), exchange);
             }
         };
-        match self.policy.decide(request.method(), &target, request.headers(), SystemTime::now()) {
+        let client = exchange.origin.ip();
+        match self.policy.decide(request.method(), &mut target, request.headers(), client, SystemTime::now()) {
             Decision::Verify(Pending { check, rule }) if !check.is_slow() => {
                 let decision = self.policy.conclude(rule, check.run().as_deref());
                 ResponseFuture::decided(decision, exchange, target, &mut self.inner)

@@ -1,7 +1,7 @@
 //! The decision: which rule, who is calling, and may they. Pure and synchronous, so that the whole security argument is
 //! a table of tests, and so that one snapshot decides both who and whether.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use http::{
     HeaderMap, Method,
@@ -12,21 +12,23 @@ use super::{
     basic::{Credentials, PasswordCheck, User, Users},
     claims::Mapping,
     jwt::Issuers,
-    rules::{self, Demand, Rule},
+    rules::{self, Asked, Demand, Rule},
 };
 use crate::{
-    config::{self, Problem, Problems},
+    config::{self, Paths, Problem, Problems},
     denial::{Challenges, Denial},
     exchange::Verdict,
     identity::{self, Caller, Identity},
     reason::Reason,
-    target::Target,
+    target::{Target, Unsettled},
 };
 
 /// Everything that decides about a request, compiled from the configuration and the files that it names.
 #[derive(Debug)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// For what no rule matches.
+    paths: Paths,
     issuers: Option<Issuers>,
     passwords: Option<Passwords>,
     mapping: Mapping,
@@ -86,6 +88,9 @@ impl Policy {
             None => Some(None),
             Some(basic) => problems.keep(Users::load(basic)).map(|users| {
                 warnings.extend_from_slice(users.warnings());
+                if config.auth.jwt.is_empty() {
+                    warnings.extend(rules::unmet(&config.rules, &users));
+                }
                 Some(Passwords { users, label: basic.realm.as_str().into() })
             }),
         };
@@ -95,23 +100,30 @@ impl Policy {
         });
         // The rules add the claims that they ask for to the mapping; without one they are still checked.
         let mut mapping = mapping.unwrap_or_default();
-        let rules = problems.keep(rules::compile(&config.rules, &mut mapping));
+        let rules = problems.keep(rules::compile(&config.rules, config.paths, &mut mapping));
         match (rules, issuers, passwords) {
             (Some(rules), Some(issuers), Some(passwords)) => {
-                problems.or((Self { rules, issuers, passwords, mapping, challenges }, warnings))
+                problems.or((Self { rules, paths: config.paths, issuers, passwords, mapping, challenges }, warnings))
             }
             _ => Err(problems),
         }
     }
 
-    /// Decides about a request, at `now`.
-    pub fn decide(&self, method: &Method, target: &Target, headers: &HeaderMap, now: SystemTime) -> Decision {
-        let Some(rule) = self.rule(method, target.path()) else {
-            return Decision::deny(Reason::NoRule.into(), identity::Method::None, None);
+    /// Decides about a request of a client at the address `client`, where that is known, at `now`. The target is settled by it: what is
+    /// forwarded is what was decided about.
+    pub fn decide(
+        &self,
+        method: &Method,
+        target: &mut Target,
+        headers: &HeaderMap,
+        client: Option<IpAddr>,
+        now: SystemTime,
+    ) -> Decision {
+        let rule = match self.rule(method, target, client) {
+            Ok(Some(rule)) => rule,
+            Ok(None) => return Decision::deny(Reason::NoRule.into(), identity::Method::None, None),
+            Err(Unsettled { rule, reason }) => return Decision::deny(reason.into(), identity::Method::None, rule),
         };
-        if target.second_reading().is_some_and(|path| self.rule(method, path) != Some(rule)) {
-            return Decision::deny(Reason::PathAmbiguous.into(), identity::Method::None, Some(rule));
-        }
         if matches!(self.rules[rule].demand, Demand::Nothing) {
             let verdict = Verdict {
                 method: identity::Method::None,
@@ -142,8 +154,20 @@ impl Policy {
         }
     }
 
-    fn rule(&self, method: &Method, path: &str) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.matches(method, path))
+    /// The first rule that matches.
+    fn rule(
+        &self,
+        method: &Method,
+        target: &mut Target,
+        client: Option<IpAddr>,
+    ) -> Result<Option<usize>, Unsettled<usize>> {
+        target.settle(
+            |host, path| {
+                let asked = Asked { method, host, path, client };
+                self.rules.iter().position(|rule| rule.matches(&asked))
+            },
+            |rule| rule.map_or(self.paths, |rule| self.rules[rule].paths),
+        )
     }
 
     /// Who is calling, or what has to be checked to know it.

@@ -1,11 +1,13 @@
 //! Who may do what: the compiled rules.
 
+use std::net::IpAddr;
+
 use http::Method;
 use serde_json::Value;
 
-use super::claims::Mapping;
+use super::{basic::Users, claims::Mapping};
 use crate::{
-    config::{self, Allow, Class, PathPattern, Problem, Problems},
+    config::{self, Allow, Class, HostPattern, Network, PathPattern, Paths, Problem, Problems},
     identity::{Caller, Identity},
 };
 
@@ -14,7 +16,23 @@ use crate::{
 pub(super) struct Rule {
     path: Option<PathPattern>,
     methods: Vec<Method>,
+    hosts: Vec<HostPattern>,
+    clients: Vec<Network>,
+    /// What becomes of paths for it that apps read in different ways.
+    pub(super) paths: Paths,
     pub(super) demand: Demand,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Asked<'r> {
+    pub(super) method: &'r Method,
+    /// Without port and without a dot at the end.
+    pub(super) host: &'r [u8],
+    /// Decoded.
+    pub(super) path: &'r str,
+    /// The address of who asks.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// What a rule demands of the caller.
@@ -36,8 +54,9 @@ pub(super) struct Callers {
     claims: Vec<(usize, Value)>,
 }
 
-/// Compiles the rules; the claims that they ask for get a place in `mapping`.
-pub(super) fn compile(config: &[config::Rule], mapping: &mut Mapping) -> Result<Vec<Rule>, Problems> {
+/// Compiles the rules, for which `paths` holds unless they say otherwise; the claims that they ask for get a place in
+/// `mapping`.
+pub(super) fn compile(config: &[config::Rule], paths: Paths, mapping: &mut Mapping) -> Result<Vec<Rule>, Problems> {
     let mut problems = Problems::default();
     let rules = config.iter().enumerate().filter_map(|(i, rule)| {
         let place = |key: &str| format!("rules[{i}].{key}");
@@ -61,19 +80,52 @@ pub(super) fn compile(config: &[config::Rule], mapping: &mut Mapping) -> Result<
                 claims: callers.claims.iter().map(|(path, value)| (mapping.slot(path), value.clone())).collect(),
             }),
         };
-        Some(Rule { path: path?, methods: methods?, demand })
+        Some(Rule {
+            path: path?,
+            methods: methods?,
+            hosts: rule.hosts.clone(),
+            clients: rule.client_ips.clone(),
+            paths: rule.paths.map_or(paths, |over| paths.overridden_by(over)),
+            demand,
+        })
     });
     let rules: Vec<_> = rules.collect();
     problems.or(rules)
 }
 
+/// What the rules ask for that nobody has, where all who are known are `users`.
+pub(super) fn unmet(config: &[config::Rule], users: &Users) -> Vec<Problem> {
+    let mut unmet = Vec::new();
+    for (i, rule) in config.iter().enumerate() {
+        let Allow::Callers(callers) = &rule.allow else { continue };
+        let place = |key: &str| format!("rules[{i}].allow.{key}");
+        for name in callers.users.iter().filter(|name| users.iter().all(|user| *user.name != ***name)) {
+            let what = format!("there is no user `{name}` in auth.basic.users_file, and there are no tokens");
+            unmet.push(Problem::new(place("users"), what, "is it spelt as in the file?"));
+        }
+        let has = |group: &str| users.iter().any(|user| user.groups.iter().any(|name| **name == *group));
+        for name in callers.groups.iter().filter(|name| !has(name)) {
+            let what = format!("no user is in a group `{name}` of auth.basic.groups_file, and there are no tokens");
+            unmet.push(Problem::new(place("groups"), what, "is it spelt as in the file?"));
+        }
+        if !callers.claims.is_empty() {
+            let what = "passwords prove no claims, and there are no tokens: nobody is let through";
+            unmet.push(Problem::new(place("claims"), what, "ask for `users` or `groups`, or set `auth.jwt`"));
+        }
+    }
+    unmet
+}
+
 impl Rule {
-    /// Whether it decides about `method` on the canonical `path`.
-    pub(super) fn matches(&self, method: &Method, path: &str) -> bool {
+    /// Whether it decides about what is `asked` for.
+    pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
         // Apps answer HEAD with what they do for GET, so a rule about GET is one about HEAD.
         let named = |method| self.methods.contains(method);
-        (self.methods.is_empty() || named(method) || (*method == Method::HEAD && named(&Method::GET)))
-            && self.path.as_ref().is_none_or(|pattern| pattern.matches(path))
+        (self.methods.is_empty() || named(asked.method) || (*asked.method == Method::HEAD && named(&Method::GET)))
+            && self.path.as_ref().is_none_or(|pattern| pattern.matches(asked.path))
+            && (self.hosts.is_empty() || self.hosts.iter().any(|host| host.matches(asked.host)))
+            && (self.clients.is_empty()
+                || asked.client.is_some_and(|client| self.clients.iter().any(|network| network.contains(client))))
     }
 
     /// Whether it lets `caller` through.

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    net::IpAddr,
     process::ExitCode,
 };
 
@@ -10,10 +9,12 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
+mod exposures;
+
 use super::{ConfigArgs, refuse};
 use crate::{
     app::Compiled,
-    config::{self, Allow, Class, Config, PathPattern, Problem, Problems, Rule, TrustedProxy},
+    config::{self, Allow, Class, Config, Problem, Problems, Rule},
 };
 
 /// Load all that `serve` would (certificates, keys, users), and show the configuration, the rules, and warnings
@@ -68,66 +69,15 @@ fn examine(args: &ConfigArgs) -> Result<(Config, Vec<Problem>), Problems> {
     let loaded = args.load()?;
     let compiled = Compiled::new(loaded.config.clone()).map_err(|problems| loaded.locate(&problems))?;
     let mut warnings = compiled.warnings;
-    warnings.extend(exposures(&loaded.config));
+    warnings.extend(exposures::find(&loaded.config));
     Ok((loaded.config, warnings))
-}
-
-/// What is configured as meant, perhaps, but opens a way around.
-fn exposures(config: &Config) -> Vec<Problem> {
-    let mut warnings = Vec::new();
-    let host = config.upstream.address.host();
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    if !loopback {
-        let what = format!(
-            "the app at {} is not on loopback: whoever reaches it there has passed no rule",
-            config.upstream.address
-        );
-        warnings.push(Problem::new("upstream.address", what, "let the app listen on 127.0.0.1 only"));
-    }
-    let network = config.listen.address.tcp().is_some_and(|address| !address.ip().is_loopback());
-    if config.listen.plaintext && network && config.auth.basic.is_some() {
-        let what = "passwords cross the network unencrypted";
-        warnings.push(Problem::new("listen.plaintext", what, "set listen.tls, or end TLS right before sidegate"));
-    }
-    let everyone = |proxy: &TrustedProxy| matches!(proxy, TrustedProxy::Network(network) if network.is_everyone());
-    if config.listen.trusted_proxies.iter().any(everyone) {
-        let what = "whoever can connect is believed about where a request comes from";
-        warnings.push(Problem::new("listen.trusted_proxies", what, "name the networks of your proxies only"));
-    }
-    let is_public = |rule: &Rule| matches!(rule.allow, Allow::Class(Class::Anyone));
-    // A pattern that cannot be read was a problem before it came here.
-    let paths: Vec<_> =
-        config.rules.iter().map(|rule| rule.path.as_deref().and_then(|path| PathPattern::parse(path).ok())).collect();
-    for (i, rule) in config.rules.iter().enumerate().filter(|(_, rule)| is_public(rule)) {
-        for (j, later) in config.rules.iter().enumerate().skip(i + 1).filter(|(_, later)| !is_public(later)) {
-            if PathPattern::takes_all_of(paths[i].as_ref(), paths[j].as_ref()) {
-                let what = format!(
-                    "the public rule `{}` comes first for some of what `{}` protects",
-                    rule.label(i),
-                    later.label(j)
-                );
-                let remedy = "move the narrower rule before the public one";
-                warnings.push(Problem::new(format!("rules[{i}]"), what, remedy));
-            }
-        }
-    }
-    warnings
 }
 
 fn text(config: &Config, warnings: &[Problem]) -> anyhow::Result<String> {
     let mut text = String::from("# The configuration in effect\n");
     text.push_str(&config::render(config).map_err(|problem| anyhow::anyhow!("{problem}"))?);
     text.push_str("\n# The rules: the first that matches decides, and what none matches is denied\n");
-    let rows: Vec<_> = config.rules.iter().enumerate().map(|(i, rule)| row(i, rule)).collect();
-    let header = ["", "NAME", "METHODS", "PATH", "ALLOWS"].map(str::to_owned);
-    let widths: Vec<_> = (0..header.len())
-        .map(|column| rows.iter().chain([&header]).map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    for row in [&header].into_iter().chain(&rows) {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
+    text.push_str(&table(&config.rules));
     for warning in warnings {
         text.push_str(&format!("\nwarning: {}: {}\n", warning.place, warning.what));
         if !warning.remedy.is_empty() {
@@ -138,10 +88,39 @@ fn text(config: &Config, warnings: &[Problem]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn row(i: usize, rule: &Rule) -> [String; 5] {
-    let methods = if rule.methods.is_empty() { "any".to_owned() } else { rule.methods.join(",") };
+/// The rules, with the columns that some rule has something in.
+fn table(rules: &[Rule]) -> String {
+    let header = ["", "NAME", "METHODS", "HOSTS", "PATH", "CLIENTS", "ALLOWS"].map(str::to_owned);
+    let rows: Vec<_> = [header].into_iter().chain(rules.iter().enumerate().map(|(i, rule)| row(i, rule))).collect();
+    let used = |column: usize| match column {
+        HOSTS => rules.iter().any(|rule| !rule.hosts.is_empty()),
+        CLIENTS => rules.iter().any(|rule| !rule.client_ips.is_empty()),
+        _ => true,
+    };
+    let columns: Vec<_> = (0..COLUMNS).filter(|column| used(*column)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = columns.iter().map(|column| width(*column)).collect();
+    let mut table = String::new();
+    for row in &rows {
+        let cells = columns.iter().zip(&widths).map(|(column, width)| format!("{:<width$}", row[*column]));
+        table.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+const COLUMNS: usize = 7;
+const HOSTS: usize = 3;
+const CLIENTS: usize = 5;
+
+fn row(i: usize, rule: &Rule) -> [String; COLUMNS] {
+    fn any<T: ToString>(list: &[T]) -> String {
+        let entries: Vec<_> = list.iter().map(ToString::to_string).collect();
+        if entries.is_empty() { "any".to_owned() } else { entries.join(",") }
+    }
     let path = rule.path.clone().unwrap_or_else(|| "any".to_owned());
-    [(i + 1).to_string(), rule.label(i), methods, path, allows(&rule.allow)]
+    let (methods, hosts, clients) = (any(&rule.methods), any(&rule.hosts), any(&rule.client_ips));
+    [(i + 1).to_string(), rule.label(i), methods, hosts, path, clients, allows(&rule.allow)]
 }
 
 fn allows(allow: &Allow) -> String {

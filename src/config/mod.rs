@@ -15,6 +15,7 @@ mod extract;
 mod fault;
 mod file;
 mod findings;
+mod host;
 mod identity;
 mod layers;
 mod limits;
@@ -22,6 +23,7 @@ mod listen;
 mod network;
 mod operation;
 mod path;
+mod paths;
 mod place;
 mod problems;
 mod rule;
@@ -33,6 +35,7 @@ mod yaml;
 
 pub use auth::{Algorithm, Auth, Basic, Jwt, Keys};
 pub use file::read;
+pub use host::HostPattern;
 pub use identity::Identity;
 pub use layers::{Override, Source};
 pub use limits::Limits;
@@ -40,6 +43,7 @@ pub use listen::{Listen, ListenAddress, Tls, TlsVersion, TrustedProxy};
 pub use network::Network;
 pub use operation::{AccessLog, Admin, Level, Log, Shutdown};
 pub use path::PathPattern;
+pub use paths::{Handling, Paths, RulePaths};
 pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
 pub use units::UpstreamAddress;
@@ -64,6 +68,8 @@ pub struct Config {
     pub auth: Auth,
     /// The first that matches decides; none matches = deny.
     pub rules: Vec<Rule>,
+    /// What becomes of paths that apps read in different ways.
+    pub paths: Paths,
     /// How the app is told who is calling.
     pub identity: Identity,
     /// What a client may use of us.
@@ -85,6 +91,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             auth: Auth::default(),
             rules: Vec::new(),
+            paths: Paths::default(),
             identity: Identity::default(),
             limits: Limits::default(),
             admin: Admin::default(),

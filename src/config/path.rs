@@ -77,6 +77,26 @@ impl PathPattern {
     }
 }
 
+impl PathPattern {
+    /// Whether it takes a part out of what `whole` is for without a name for that part: `/a` and `/a/*` of `/a/**`, but
+    /// not `/a/login`. The root itself is a part with a name.
+    pub fn takes_unnamed_part_of(&self, whole: &Self) -> bool {
+        let stem = whole.segments.len();
+        whole.below
+            && self.segments.len() >= stem
+            && self.segments.iter().zip(&whole.segments).all(|(ours, theirs)| segment_matches(ours, theirs))
+            && self.segments[stem..].iter().all(|rest| matches!(rest.as_str(), "" | "*"))
+            && (stem > 0 || self.segments != [""])
+    }
+
+    /// Some path that it stands for with a slash at the end, where it stands for none itself.
+    pub fn with_slash(&self) -> Option<String> {
+        let bare = !self.below && self.segments.last().is_some_and(|last| !last.is_empty());
+        // What is written as `*` may be a `*`.
+        bare.then(|| format!("{}/", self.text))
+    }
+}
+
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -230,6 +250,28 @@ mod tests {
         ] {
             let (wide, narrow) = (PathPattern::parse(wide).unwrap(), PathPattern::parse(narrow).unwrap());
             assert_eq!(wide.covers(&narrow), covers, "{wide} over {narrow}");
+        }
+    }
+
+    #[test]
+    fn a_part_without_a_name_is_told_from_one_with_a_name() {
+        for (part, whole, unnamed) in [
+            ("/a", "/a/**", true),
+            ("/a/", "/a/**", true),
+            ("/a/*", "/a/**", true),
+            ("/a/*/**", "/a/**", true),
+            ("/*/*", "/a/**", true),
+            ("/*", "/**", true),
+            ("/", "/**", false),
+            ("/healthz", "/**", false),
+            ("/a/login", "/a/**", false),
+            ("/a/*.css", "/a/**", false),
+            ("/a/*/public", "/a/**", false),
+            ("/b", "/a/**", false),
+            ("/a", "/a/*", false),
+        ] {
+            let (part, whole) = (PathPattern::parse(part).unwrap(), PathPattern::parse(whole).unwrap());
+            assert_eq!(part.takes_unnamed_part_of(&whole), unnamed, "{part} of {whole}");
         }
     }
 

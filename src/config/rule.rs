@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, slice};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    PathPattern,
+    HostPattern, Network, PathPattern, RulePaths,
     findings::{Findings, closest, member},
     identity::check_claim,
     units,
@@ -77,6 +77,15 @@ pub struct Rule {
     /// The methods; GET stands for HEAD too. Empty = every method.
     #[serde(default)]
     pub methods: Vec<String>,
+    /// The hosts that are asked for; the port does not matter. Empty = every host.
+    #[serde(default)]
+    pub hosts: Vec<HostPattern>,
+    /// Where the clients are. Empty = everywhere.
+    #[serde(default)]
+    pub client_ips: Vec<Network>,
+    /// What becomes of paths that apps read in different ways, where it is not as for all rules.
+    #[serde(default, deserialize_with = "units::given", skip_serializing_if = "Option::is_none")]
+    pub paths: Option<RulePaths>,
     /// Whom it lets through.
     pub allow: Allow,
 }
@@ -145,7 +154,7 @@ impl Rule {
     }
 
     /// Whether it has to know who is calling.
-    pub(super) fn needs_caller(&self) -> bool {
+    pub fn needs_caller(&self) -> bool {
         !matches!(self.allow, Allow::Class(Class::Anyone))
     }
 
@@ -171,10 +180,11 @@ impl Rule {
                     continue;
                 }
             };
-            let covering = earlier.iter().find(|(_, other, other_path)| {
-                let methods = rule.methods.iter().all(|method| other.methods.contains(method));
-                (other.methods.is_empty() || methods && !rule.methods.is_empty())
+            // What was left out of a rule makes it wider than it is.
+            let covering = earlier.iter().find(|(key, other, other_path)| {
+                findings.complete(key)
                     && PathPattern::takes_all_of(other_path.as_ref(), path.as_ref())
+                    && other.takes_all_of(rule)
             });
             if let Some((other, ..)) = covering {
                 let what = format!("this rule can never match: {other} takes every request that it is for");
@@ -182,6 +192,25 @@ impl Rule {
             }
             earlier.push((key, rule, path));
         }
+    }
+
+    /// Whether it may take a request from `later`, on a path that both are for: it is for some of its methods, and not
+    /// only for some of its hosts or clients. One that is only for those is an exception that somebody meant.
+    pub fn comes_before(&self, later: &Self) -> bool {
+        let methods = [(self, later), (later, self)].into_iter().any(|(a, b)| {
+            a.methods.is_empty() || b.methods.iter().any(|method| covered(&a.methods, slice::from_ref(method), takes))
+        });
+        methods
+            && covered(&self.hosts, &later.hosts, HostPattern::covers)
+            && covered(&self.client_ips, &later.client_ips, Network::covers)
+    }
+
+    /// Whether it is for every method, host and client that `other` is for. Exact, but for what it takes several entries
+    /// of ours to cover: then it says no.
+    fn takes_all_of(&self, other: &Self) -> bool {
+        covered(&self.methods, &other.methods, takes)
+            && covered(&self.hosts, &other.hosts, HostPattern::covers)
+            && covered(&self.client_ips, &other.client_ips, Network::covers)
     }
 
     fn check(&self, key: &str, findings: &mut Findings<'_>) {
@@ -207,4 +236,14 @@ impl Rule {
             }
         }
     }
+}
+
+/// Whether a rule for the method `ours` is one for `theirs`. GET stands for HEAD too.
+fn takes(ours: &String, theirs: &String) -> bool {
+    ours == theirs || (ours == "GET" && theirs == "HEAD")
+}
+
+/// Whether each of `narrow` is covered by one of `wide`. No entry means all that there is.
+fn covered<T>(wide: &[T], narrow: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|narrow| wide.iter().any(|wide| covers(wide, narrow))))
 }

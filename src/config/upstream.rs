@@ -57,7 +57,7 @@ impl Upstream {
     }
 
     /// Whether the address is that of the listener at `listener`, as far as it can be told without asking anyone.
-    fn reaches(&self, listener: SocketAddr) -> bool {
+    pub fn reaches(&self, listener: SocketAddr) -> bool {
         let host = self.address.host();
         let here = host.eq_ignore_ascii_case("localhost");
         let ip = host.parse::<IpAddr>().ok();

@@ -106,6 +106,11 @@ impl Users {
         self.entries.len()
     }
 
+    /// The users.
+    pub fn iter(&self) -> impl Iterator<Item = &User> {
+        self.entries.values().map(|entry| &*entry.user)
+    }
+
     pub(super) fn parse(path: &Path, content: &[u8], groups: Option<(&Path, Groups)>) -> Result<Self, Problems> {
         let mut findings = Findings::new(path);
         let (groups_path, mut groups) = groups.map_or((None, Groups::default()), |(path, groups)| (Some(path), groups));

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -17,6 +18,7 @@ use super::*;
 use crate::config::{Config, Source};
 
 const NOW: u64 = 1_800_000_000;
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 /// A policy with an issuer and two users, and the issuer's key.
 struct Fixture {
@@ -94,12 +96,12 @@ rules:
             request = request.header("authorization", *value);
         }
         let request = request.body(()).unwrap();
-        let target = match Target::parse(&request) {
+        let mut target = match Target::parse(&request) {
             Ok(target) => target,
             Err(reason) => return Denied(reason),
         };
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        let decision = match self.policy.decide(request.method(), &target, request.headers(), now) {
+        let decision = match self.policy.decide(request.method(), &mut target, request.headers(), Some(CLIENT), now) {
             Decision::Verify(Pending { check, rule }) => self.policy.conclude(rule, check.run().as_deref()),
             decision @ (Decision::Deny(..) | Decision::Permit(..)) => decision,
         };
@@ -150,7 +152,7 @@ fn rules_decide_in_their_order_and_what_none_allows_is_denied() {
         ("GET", "/app/%2e%2e/admin", Some(&bob), Denied(Reason::PathAmbiguous)),
         ("GET", "/%61pp/", Some(&bob), known("bob")),
         // The app may read `/admin;x` as `/admin`: the two readings must not be decided by two rules.
-        ("GET", "/admin;x/", Some(&bob), Denied(Reason::NoRule)),
+        ("GET", "/admin;x/", Some(&bob), Denied(Reason::PathAmbiguous)),
         ("GET", "/app/a;x", Some(&bob), known("bob")),
     ] {
         let authorization: Vec<_> = authorization.into_iter().map(String::as_str).collect();
@@ -167,6 +169,27 @@ fn two_readings_of_a_path_that_two_rules_decide_are_refused() {
     assert_eq!(f.decide("GET", "/admin%3bx/users", &[&bob]), Denied(Reason::PathAmbiguous));
     // Both readings are for the last rule.
     assert_eq!(f.decide("GET", "/cart;jsessionid=1", &[&bob]), known("bob"));
+}
+
+#[test]
+fn a_rule_is_for_its_hosts_and_clients_only() {
+    let f = Fixture::with_rule("{ hosts: [APP.example], client_ips: ['192.0.2.0/24'], allow: authenticated }");
+    let bob = basic("bob", "wonderland");
+    let elsewhere = Fixture::with_rule("{ hosts: [other.example], allow: authenticated }");
+    let outside = Fixture::with_rule("{ client_ips: ['198.51.100.0/24', '::/0'], allow: authenticated }");
+    assert_eq!(f.decide("GET", "/x", &[&bob]), known("bob"));
+    assert_eq!(elsewhere.decide("GET", "/x", &[&bob]), Denied(Reason::NoRule));
+    assert_eq!(outside.decide("GET", "/x", &[&bob]), Denied(Reason::NoRule));
+}
+
+#[test]
+fn the_setting_of_a_rule_is_for_its_own_paths_and_opens_no_others() {
+    let f = Fixture::with_rule("{ paths: { ambiguous: pass, encoded_slash: pass }, allow: authenticated }");
+    let bob = basic("bob", "wonderland");
+    assert_eq!(f.decide("GET", "/x//y%2fz", &[&bob]), known("bob"));
+    for path in ["/admin//x", "/admin%2fx", "/x;/../admin", "/x%2f..%2fadmin", "/public//x", "/%2fadmin", "//admin"] {
+        assert_eq!(f.decide("GET", path, &[&bob]), Denied(Reason::PathAmbiguous), "{path}");
+    }
 }
 
 #[test]
@@ -213,10 +236,10 @@ fn a_token_that_was_believed_is_not_believed_after_its_end() {
     let f = Fixture::new();
     let token = f.token(json!({}));
     let request = Request::get("/app/").header("host", "a").header("authorization", &token).body(()).unwrap();
-    let target = Target::parse(&request).unwrap();
-    let at = |seconds| {
+    let mut target = Target::parse(&request).unwrap();
+    let mut at = |seconds| {
         let now = UNIX_EPOCH + Duration::from_secs(seconds);
-        match f.policy.decide(request.method(), &target, request.headers(), now) {
+        match f.policy.decide(request.method(), &mut target, request.headers(), Some(CLIENT), now) {
             Decision::Permit(_, verdict) => Ok(verdict.remembered),
             decision @ (Decision::Deny(..) | Decision::Verify(_)) => Err(format!("{decision:?}")),
         }

@@ -167,6 +167,9 @@ impl Plan {
             name: Some(name.to_owned()),
             path: path.map(str::to_owned),
             methods: Vec::new(),
+            hosts: Vec::new(),
+            client_ips: Vec::new(),
+            paths: None,
             allow,
         };
         let everyone_known = rule("authenticated", None, Allow::Class(Class::Authenticated));

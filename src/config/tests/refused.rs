@@ -129,10 +129,69 @@ fn rules_that_cannot_mean_what_they_say_are_refused() {
         ),
         ("rules: { allow: anyone }", "1: rules: this must be a list, not a map of keys"),
     ]);
-    // Neither covers the other.
-    let rules = "rules: [{ path: /a, methods: [GET], allow: anyone }, { path: /a, allow: anyone }, { path: /a/, allow: anyone },
-        { methods: [GET], allow: anyone }, { allow: anyone }]";
-    assert_eq!(Case::yaml(format!("listen: {{ plaintext: true }}\n{rules}")).config().rules.len(), 5);
+}
+
+#[test]
+fn a_rule_that_others_take_everything_from_is_refused_and_no_other() {
+    let rules = |earlier: &str, later: &str| {
+        format!(
+            "listen: {{ plaintext: true }}\nrules: [{{ {earlier}, allow: anyone }}, {{ {later}, name: b, allow: anyone }}]"
+        )
+    };
+    for (earlier, later) in [
+        ("path: /a/**", "path: /a/b, methods: [GET], hosts: [a], client_ips: [::1]"),
+        // A rule about GET is one about HEAD.
+        ("methods: [GET]", "methods: [HEAD]"),
+        ("methods: [GET]", "methods: [HEAD, GET]"),
+        ("hosts: ['*.example.com']", "hosts: [a.example.com, '*.b.example.com']"),
+        ("hosts: [A.example]", "hosts: [a.Example]"),
+        ("hosts: [a, '[::1]']", "hosts: ['[0::1]']"),
+        ("client_ips: [10.0.0.0/8]", "client_ips: [10.1.0.0/16, 10.0.0.1]"),
+        ("client_ips: [10.0.0.0/8]", "client_ips: ['::ffff:10.0.0.1']"),
+        ("paths: { ambiguous: pass }", "path: /a"),
+    ] {
+        let problems = Case::yaml(rules(earlier, later)).problems();
+        assert!(problems.len() == 1 && problems[0].contains("rules[1]: this rule can never match"), "{problems:?}");
+    }
+    for (earlier, later) in [
+        ("path: /a, methods: [GET]", "path: /a"),
+        ("path: /a", "path: /a/"),
+        ("methods: [HEAD]", "methods: [GET]"),
+        ("methods: [GET, POST]", "methods: [GET, PUT]"),
+        ("hosts: [a]", "path: /a"),
+        ("hosts: [a]", "hosts: [a, b]"),
+        ("hosts: ['*.example.com']", "hosts: [example.com]"),
+        ("client_ips: [10.0.0.0/8]", "path: /a"),
+        ("client_ips: [10.0.0.0/8]", "client_ips: [10.0.0.1, 11.0.0.1]"),
+        ("client_ips: ['::/0']", "client_ips: [10.0.0.1]"),
+        ("hosts: [a], client_ips: [10.0.0.0/8]", "hosts: [a], client_ips: [11.0.0.0/8]"),
+    ] {
+        assert_eq!(Case::yaml(rules(earlier, later)).config().rules.len(), 2, "{earlier}; {later}");
+    }
+    // What could not be read of a rule is not what it takes.
+    let problems = Case::yaml(rules("hosts: [a:80]", "path: /a")).problems();
+    assert!(problems.len() == 1 && problems[0].contains("rules[0].hosts[0]: `a:80` has a port"), "{problems:?}");
+}
+
+#[test]
+fn hosts_clients_and_paths_are_what_they_can_be() {
+    refused(&[
+        ("rules: [{ hosts: a, allow: anyone }]", "rules[0].hosts: this must be a list, not `a`"),
+        ("rules: [{ hosts: , allow: anyone }]", "rules[0].hosts: this must be a list, not nothing"),
+        ("rules: [{ hosts: [a, 'b:80'], allow: anyone }]", "1: rules[0].hosts[1]: `b:80` has a port"),
+        ("rules: [{ hosts: ['*'], allow: anyone }]", "`*` is every host; leave the key out"),
+        (
+            "rules: [{ client_ips: [10.0.0.1/8], allow: anyone }]",
+            "rules[0].client_ips[0]: `10.0.0.1/8` names an address",
+        ),
+        ("rules: [{ client_ips: [app], allow: anyone }]", "client_ips[0]: `app` is not an IP address or network"),
+        ("rules: [{ client_ips: , allow: anyone }]", "rules[0].client_ips: this must be a list, not nothing"),
+        ("rules: [{ paths: { ambiguous: }, allow: anyone }]", "rules[0].paths.ambiguous: "),
+        ("rules: [{ paths: , allow: anyone }]", "rules[0].paths: this must be a map of keys, not nothing"),
+        ("rules: [{ paths: { encoded_slsh: pass }, allow: anyone }]", "did you mean `encoded_slash`?"),
+        ("paths: { ambiguous: normalise }", "1: paths.ambiguous: `normalise` is none of `reject`, `normalize`, `pass`"),
+        ("paths: { ambiguous: normalise }", "did you mean `normalize`?"),
+    ]);
 }
 
 #[test]
