@@ -20,6 +20,7 @@ use crate::{
     admin::{Admin, Health},
     auth::{Policy, basic::Hashing},
     config::{Config, ListenAddress, Problem, Problems},
+    cors::Terms,
     origin::Trust,
     proxy::Proxy,
     server::{Bound, Server},
@@ -136,6 +137,7 @@ impl App {
         let places = Arc::new(Semaphore::new(config.limits.max_in_flight.get()));
         let policy = Arc::new(policy);
         let hashing = Hashing::new();
+        let cors = Terms::compile(&config.cors);
 
         let mut workers = Vec::new();
         for number in 0..config.workers.get() {
@@ -144,6 +146,7 @@ impl App {
             let service = stack::build(stack::Parts {
                 metrics: metrics.clone(),
                 log: log.clone(),
+                cors: cors.clone(),
                 places: places.clone(),
                 policy: policy.clone(),
                 hashing: hashing.clone(),

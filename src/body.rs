@@ -10,7 +10,10 @@ use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::upstream::{Answer, Broken};
+use crate::{
+    compress::{Compressed, Interrupted},
+    upstream::Answer,
+};
 
 pin_project! {
     /// A response's body.
@@ -28,6 +31,8 @@ pin_project! {
     enum Content {
         Ours { bytes: Bytes },
         App { #[pin] answer: Answer },
+        // Boxed: only who asks for compression pays for its size.
+        Compressed { body: Pin<Box<Compressed<Answer>>> },
     }
 }
 
@@ -55,15 +60,22 @@ impl From<Answer> for Body {
     }
 }
 
+impl From<Compressed<Answer>> for Body {
+    fn from(body: Compressed<Answer>) -> Self {
+        Self { content: Content::Compressed { body: Box::pin(body) }, place: None }
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = Interrupted;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
         match self.project().content.project() {
             Projected::Ours { bytes } if bytes.is_empty() => Poll::Ready(None),
             Projected::Ours { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Projected::App { answer } => answer.poll_frame(cx),
+            Projected::App { answer } => answer.poll_frame(cx).map_err(Into::into),
+            Projected::Compressed { body } => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -71,6 +83,7 @@ impl http_body::Body for Body {
         match &self.content {
             Content::Ours { bytes } => bytes.is_empty(),
             Content::App { answer } => answer.is_end_stream(),
+            Content::Compressed { body } => body.is_end_stream(),
         }
     }
 
@@ -78,6 +91,7 @@ impl http_body::Body for Body {
         match &self.content {
             Content::Ours { bytes } => SizeHint::with_exact(bytes.len() as u64),
             Content::App { answer } => answer.size_hint(),
+            Content::Compressed { body } => body.size_hint(),
         }
     }
 }

@@ -169,6 +169,36 @@ fn grpc_response(reason: Reason) -> Response<Body> {
     response
 }
 
+/// What the answer to a request would be like if it were refused. It is kept while the request itself is on its way.
+#[derive(Debug)]
+pub struct Refusal {
+    form: Form,
+    head: bool,
+    trail: Arc<Trail>,
+}
+
+impl Refusal {
+    /// Of this request.
+    pub fn of(exchange: &Exchange) -> Self {
+        Self {
+            form: Form::of(exchange.request.headers()),
+            head: exchange.request.method() == Method::HEAD,
+            trail: exchange.trail.clone(),
+        }
+    }
+
+    /// The answer to the request, which is refused.
+    pub fn answer(&self, denial: Denial) -> Response<Body> {
+        self.trail.failed(denial.reason);
+        let mut response = denial.into_response(self.form, &self.trail.request_id);
+        if self.head {
+            // hyper leaves it out over HTTP/1 and not over HTTP/2, where it is a protocol error.
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+}
+
 /// Turns the denials of the layers below into responses. Below it a refusal is an `Err`; above it there are only
 /// responses.
 #[derive(Clone, Copy, Debug)]
@@ -197,10 +227,8 @@ where
     }
 
     fn call(&mut self, exchange: Exchange) -> Self::Future {
-        let form = Form::of(exchange.request.headers());
-        let head = exchange.request.method() == Method::HEAD;
-        let trail = exchange.trail.clone();
-        ResponseFuture { inner: self.inner.call(exchange), form, head, trail }
+        let refusal = Refusal::of(&exchange);
+        ResponseFuture { inner: self.inner.call(exchange), refusal }
     }
 }
 
@@ -210,9 +238,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        form: Form,
-        head: bool,
-        trail: Arc<Trail>,
+        refusal: Refusal,
     }
 }
 
@@ -221,17 +247,7 @@ impl<F: Future<Output = Result<Response<Body>, Denial>>> Future for ResponseFutu
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(Ok(match ready!(this.inner.poll(cx)) {
-            Ok(response) => response,
-            Err(denial) => {
-                this.trail.failed(denial.reason);
-                let mut response = denial.into_response(*this.form, &this.trail.request_id);
-                if *this.head {
-                    // hyper leaves it out over HTTP/1 and not over HTTP/2, where it is a protocol error.
-                    *response.body_mut() = Body::empty();
-                }
-                response
-            }
-        }))
+        let answer = ready!(this.inner.poll(cx));
+        Poll::Ready(Ok(answer.unwrap_or_else(|denial| this.refusal.answer(denial))))
     }
 }

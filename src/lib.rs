@@ -3,14 +3,14 @@
 //! ```text
 //!  TCP ── server ── tls ── hyper ──┐                      one task per connection
 //!                                  ▼ Exchange: the request, its client, and the trail of what was decided
-//!    stack:   Observe ─ Respond ─ Admit ─ Guard ═╗        the order lives in stack.rs, nowhere else
-//!               │          │        │       │    ║ Permitted   (no Permitted, no forward)
-//!           metrics/log  Denial  Overloaded │    ▼
-//!                                  Policy ──┘  proxy ── upstream ── app on 127.0.0.1
+//!    stack:   Observe ─ Cors ─ Respond ─ Admit ─ Guard ═╗        the order lives in stack.rs, nowhere else
+//!               │                 │        │       │    ║ Permitted   (no Permitted, no forward)
+//!           metrics/log         Denial  Overloaded │    ▼
+//!                                         Policy ──┘  proxy ── upstream ── app on 127.0.0.1
 //!    beside:  admin → /livez /readyz /startupz /metrics   (own listener, own thread)
 //! ```
 //!
-//! Follow one request: `main → commands::serve → app → server → stack → telemetry::observe → denial → admit →
+//! Follow one request: `main → commands::serve → app → server → stack → telemetry::observe → cors → denial → admit →
 //! auth::guard → target → auth::policy → auth::jwt → proxy::forward → proxy::headers → upstream`. The modules below are
 //! in the order in which a request meets them.
 //!
@@ -36,6 +36,9 @@ pub mod stack;
 
 pub mod telemetry;
 
+pub mod cors;
+pub mod vary;
+
 pub mod denial;
 pub mod reason;
 
@@ -48,6 +51,7 @@ pub mod target;
 pub mod proxy;
 
 pub mod body;
+pub mod compress;
 pub mod upstream;
 
 pub mod admin;

@@ -66,6 +66,8 @@ reasons! {
     RuleDenied = FORBIDDEN "rule_denied" "You are not allowed to do this.",
     /// No rule matches, and what no rule allows is denied.
     NoRule = FORBIDDEN "no_rule" "Nothing allows this request.",
+    /// A web page's origin is not one of `cors.origins`.
+    PreflightDenied = FORBIDDEN "preflight_denied" "Pages of this origin may not ask.",
     /// The target can be read in more than one way.
     PathAmbiguous = BAD_REQUEST "path_ambiguous" "The request target is ambiguous.",
     /// A method with a lower-case letter: methods are case-sensitive to us, and not to every app.

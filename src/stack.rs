@@ -10,6 +10,7 @@ use crate::{
     admit::Admit,
     auth::{Guard, Permitted, Policy, basic::Hashing},
     body::Body,
+    cors::{Cors, Terms},
     denial::Respond,
     exchange::Exchange,
     proxy::Proxy,
@@ -38,6 +39,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Where requests are logged.
     pub log: Arc<AccessLog>,
+    /// What web pages of other origins are told, where it is we who tell them.
+    pub cors: Option<Arc<Terms>>,
     /// The places for requests in flight.
     pub places: Arc<Semaphore>,
     /// What decides.
@@ -50,17 +53,19 @@ pub struct Parts {
 
 /// The path of a request, from its arrival to the app and back.
 pub fn build(parts: Parts) -> impl HttpService {
-    let Parts { metrics, log, places, policy, hashing, proxy } = parts;
+    let Parts { metrics, log, cors, places, policy, hashing, proxy } = parts;
     ServiceBuilder::new()
         // 1. One log line and one set of metrics per request, whatever happens below.
         .layer(Observe::layer(metrics, log))
-        // 2. Below this line a refusal is `Err(Denial)`; above it there are only responses.
+        // 2. Browsers may read every answer that their page's origin is allowed to, refusals included. A preflight ends here.
+        .layer(Cors::layer(cors))
+        // 3. Below this line a refusal is `Err(Denial)`; above it there are only responses.
         .layer(Respond::layer())
-        // 3. Shed load at once instead of queueing it.
+        // 4. Shed load at once instead of queueing it.
         .layer(Admit::layer(places))
-        // 4. Who is calling, and may they? The only code that can make a `Permitted`.
+        // 5. Who is calling, and may they? The only code that can make a `Permitted`.
         .layer(Guard::layer(policy, hashing))
-        // 5. Rewrite the headers, stream to the app, stream back. Boxed: by value the future would be copied once for each
+        // 6. Rewrite the headers, stream to the app, stream back. Boxed: by value the future would be copied once for each
         //    layer above, which costs more than the allocation.
         .service(service_fn(move |permitted: Permitted| Box::pin(proxy.clone().forward(permitted))))
 }

@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use http::header::{AUTHORIZATION, COOKIE};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -16,6 +17,7 @@ use super::{
     policy::{Decision, Pending, Policy},
 };
 use crate::{
+    cors::preflight,
     denial::Denial,
     exchange::{Exchange, Verdict},
     identity::{Caller, Method},
@@ -36,6 +38,11 @@ impl Permitted {
     /// The request's method.
     pub fn method(&self) -> &http::Method {
         self.exchange.request.method()
+    }
+
+    /// The request as it arrived.
+    pub fn request(&self) -> &http::Request<hyper::body::Incoming> {
+        &self.exchange.request
     }
 
     /// Takes it apart, to be forwarded.
@@ -68,7 +75,7 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, exchange: Exchange) -> Self::Future {
+    fn call(&mut self, mut exchange: Exchange) -> Self::Future {
         let request = &exchange.request;
         let mut target = match exchange.origin.valid().and_then(|()| Target::parse(request)) {
             Ok(target) => target,
@@ -78,6 +85,15 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
             }
         };
         let client = exchange.origin.ip();
+        if let Some(method) = preflight(request)
+            && let Some(decision) = self.policy.decide_preflight(&method, &mut target, client)
+        {
+            // Browsers send none, and nobody has looked at these.
+            for name in [AUTHORIZATION, COOKIE] {
+                exchange.request.headers_mut().remove(name);
+            }
+            return ResponseFuture::decided(decision, exchange, target, &mut self.inner);
+        }
         match self.policy.decide(request.method(), &mut target, request.headers(), client, SystemTime::now()) {
             Decision::Verify(Pending { check, rule }) if !check.is_slow() => {
                 let decision = self.policy.conclude(rule, check.run().as_deref());

@@ -33,6 +33,7 @@ pub struct Policy {
     passwords: Option<Passwords>,
     mapping: Mapping,
     challenges: Arc<Challenges>,
+    passes_preflights: bool,
 }
 
 #[derive(Debug)]
@@ -103,7 +104,10 @@ impl Policy {
         let rules = problems.keep(rules::compile(&config.rules, config.paths, &mut mapping));
         match (rules, issuers, passwords) {
             (Some(rules), Some(issuers), Some(passwords)) => {
-                problems.or((Self { rules, paths: config.paths, issuers, passwords, mapping, challenges }, warnings))
+                let paths = config.paths;
+                let passes_preflights = config.cors.preflight == config::Preflight::Pass;
+                let policy = Self { rules, paths, issuers, passwords, mapping, challenges, passes_preflights };
+                problems.or((policy, warnings))
             }
             _ => Err(problems),
         }
@@ -120,19 +124,11 @@ impl Policy {
         now: SystemTime,
     ) -> Decision {
         let rule = match self.rule(method, target, client) {
-            Ok(Some(rule)) => rule,
-            Ok(None) => return Decision::deny(Reason::NoRule.into(), identity::Method::None, None),
-            Err(Unsettled { rule, reason }) => return Decision::deny(reason.into(), identity::Method::None, rule),
+            Ok(rule) => rule,
+            Err(decision) => return decision,
         };
         if matches!(self.rules[rule].demand, Demand::Nothing) {
-            let verdict = Verdict {
-                method: identity::Method::None,
-                identity: None,
-                rule: Some(rule),
-                refusal: None,
-                remembered: false,
-            };
-            return Decision::Permit(Caller::Anonymous, verdict);
+            return Decision::permit_anyone(rule);
         }
         match self.identify(headers, now) {
             Ok(Proof::Known { identity, remembered }) => self.judge(identity, remembered, rule),
@@ -141,6 +137,14 @@ impl Policy {
                 Decision::deny(Denial::challenge(reason, self.challenges.clone()), method, Some(rule))
             }
         }
+    }
+
+    /// Decides about a preflight that asks about `method`, where the app is to answer it; `None` where preflights are requests
+    /// like any other. A browser sends it without credentials, so nobody is asked for any; but what no rule is about is
+    /// denied as ever.
+    pub fn decide_preflight(&self, method: &Method, target: &mut Target, client: Option<IpAddr>) -> Option<Decision> {
+        let decision = |rule| Decision::permit_anyone(rule);
+        self.passes_preflights.then(|| self.rule(method, target, client).map_or_else(|denied| denied, decision))
     }
 
     /// Decides about a request whose password was checked: `user` is who it proved. `rule` is the one that asked.
@@ -154,20 +158,20 @@ impl Policy {
         }
     }
 
-    /// The first rule that matches.
-    fn rule(
-        &self,
-        method: &Method,
-        target: &mut Target,
-        client: Option<IpAddr>,
-    ) -> Result<Option<usize>, Unsettled<usize>> {
-        target.settle(
+    /// The first rule that matches, or the refusal where there is none.
+    fn rule(&self, method: &Method, target: &mut Target, client: Option<IpAddr>) -> Result<usize, Decision> {
+        let settled = target.settle(
             |host, path| {
                 let asked = Asked { method, host, path, client };
                 self.rules.iter().position(|rule| rule.matches(&asked))
             },
             |rule| rule.map_or(self.paths, |rule| self.rules[rule].paths),
-        )
+        );
+        match settled {
+            Ok(Some(rule)) => Ok(rule),
+            Ok(None) => Err(Decision::deny(Reason::NoRule.into(), identity::Method::None, None)),
+            Err(Unsettled { rule, reason }) => Err(Decision::deny(reason.into(), identity::Method::None, rule)),
+        }
     }
 
     /// Who is calling, or what has to be checked to know it.
@@ -213,6 +217,18 @@ impl Policy {
 }
 
 impl Decision {
+    /// Lets everybody through, and tells the app of nobody.
+    fn permit_anyone(rule: usize) -> Self {
+        let verdict = Verdict {
+            method: identity::Method::None,
+            identity: None,
+            rule: Some(rule),
+            refusal: None,
+            remembered: false,
+        };
+        Self::Permit(Caller::Anonymous, verdict)
+    }
+
     fn deny(denial: Denial, method: identity::Method, rule: Option<usize>) -> Self {
         let verdict = Verdict { method, identity: None, rule, refusal: Some(denial.reason), remembered: false };
         Self::Deny(denial, verdict)

@@ -11,6 +11,8 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod auth;
+mod compression;
+mod cors;
 mod extract;
 mod fault;
 mod file;
@@ -34,6 +36,8 @@ mod upstream;
 mod yaml;
 
 pub use auth::{Algorithm, Auth, Basic, Jwt, Keys};
+pub use compression::{Coding, Compression};
+pub use cors::{Cors, Preflight};
 pub use file::read;
 pub use host::HostPattern;
 pub use identity::Identity;
@@ -70,6 +74,10 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What becomes of paths that apps read in different ways.
     pub paths: Paths,
+    /// What web pages of other origins may do.
+    pub cors: Cors,
+    /// Which answers are compressed.
+    pub compression: Compression,
     /// How the app is told who is calling.
     pub identity: Identity,
     /// What a client may use of us.
@@ -92,6 +100,8 @@ impl Default for Config {
             auth: Auth::default(),
             rules: Vec::new(),
             paths: Paths::default(),
+            cors: Cors::default(),
+            compression: Compression::default(),
             identity: Identity::default(),
             limits: Limits::default(),
             admin: Admin::default(),
@@ -112,6 +122,8 @@ impl Config {
         self.upstream.check(&self.listen, findings);
         self.auth.check(&self.rules, findings);
         Rule::check_all(&self.rules, findings);
+        self.cors.check(findings);
+        self.compression.check(findings);
         self.identity.check(findings);
         self.limits.check(findings);
         self.admin.check(&self.listen, findings);

@@ -6,7 +6,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, hea
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
-use super::headers::Rewrite;
+use super::{
+    compression::{Compression, Wish},
+    headers::Rewrite,
+};
 use crate::{
     auth::Permitted,
     body::Body,
@@ -26,6 +29,7 @@ pub struct Proxy {
     pool: Arc<Pool>,
     headers: Rewrite,
     upload: Limits,
+    compression: Option<Compression>,
 }
 
 impl Proxy {
@@ -39,6 +43,7 @@ impl Proxy {
             pool,
             headers: Rewrite::new(&config.identity),
             upload: Limits { max_bytes, idle_timeout: config.upstream.idle_timeout },
+            compression: Compression::compile(&config.compression),
         }
     }
 
@@ -54,6 +59,7 @@ impl Proxy {
         permitted: Permitted,
     ) -> impl Future<Output = Result<Response<Body>, Denial>> + Send + use<> {
         let head = permitted.method() == Method::HEAD;
+        let wish = self.compression.as_ref().map_or(Wish::NONE, |compression| compression.wish(permitted.request()));
         let first = self.rewrite(permitted).map(|(request, trail)| match self.pool.check_out() {
             None => (None, Some(Box::new(request)), trail),
             Some((connection, rest)) => {
@@ -68,7 +74,9 @@ impl Proxy {
             let (sent, mut request, trail) = first?;
             if let Some(sent) = sent {
                 match sent.await {
-                    Ok((response, connection)) => return Ok(self.answer(response, connection, start, head, trail)),
+                    Ok((response, connection)) => {
+                        return Ok(self.answer(response, connection, start, head, wish, trail));
+                    }
                     // The app closed the connection while it was idle: that says nothing about the request.
                     Err(SendError::Unsent(unsent)) => request = Some(unsent),
                     Err(error @ SendError::Timeout) => return Err(failed(error, &trail)),
@@ -82,7 +90,7 @@ impl Proxy {
                 Denial::from(Reason::UpstreamUnreachable)
             })?;
             match Box::pin(connection.send(*request, trail.clone())).await {
-                Ok((response, connection)) => Ok(self.answer(response, connection, start, head, trail)),
+                Ok((response, connection)) => Ok(self.answer(response, connection, start, head, wish, trail)),
                 Err(error) => Err(failed(error, &trail)),
             }
         }
@@ -118,6 +126,7 @@ impl Proxy {
         connection: Connection,
         start: Instant,
         head: bool,
+        wish: Wish,
         trail: Arc<Trail>,
     ) -> Response<Body> {
         trail.answered_after(start.elapsed());
@@ -128,7 +137,11 @@ impl Proxy {
         self.headers.to_client(&mut parts.headers);
         parts.extensions.clear();
         let answer = Answer::new(source, connection, pool, self.upload.idle_timeout, trail);
-        Response::from_parts(parts, Body::from(answer))
+        let body = match &self.compression {
+            None => Body::from(answer),
+            Some(compression) => compression.apply(wish, head, &mut parts, answer),
+        };
+        Response::from_parts(parts, body)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub use forward::Proxy;
 
+mod compression;
 mod forward;
 mod headers;
 mod names;

@@ -16,6 +16,9 @@ const SEMICOLON: char = '\u{3}';
 /// Not encoded. It is no character of a URI (RFC 3986), so that no two parsers agree about it.
 const RAW_BACKSLASH: char = '\u{4}';
 
+/// Not a character, but the choice to cut parameters from the last segment only, as Python's `urlparse` does.
+const LAST_SEMICOLON: char = '\u{5}';
+
 /// What encodes a character about which apps disagree.
 const MARKED: [(u8, char); 3] = [(b'/', SLASH), (b'\\', BACKSLASH), (b';', SEMICOLON)];
 /// What a second decoder would make structure of.
@@ -121,7 +124,9 @@ pub(super) fn readings(decoded: &str, paths: Paths) -> Result<Vec<String>, Reaso
     {
         return Err(Reason::PathAmbiguous);
     }
-    let doubts: Vec<_> = [SLASH, BACKSLASH, ';', SEMICOLON].into_iter().filter(|c| decoded.contains(*c)).collect();
+    let at_both = decoded.rsplit_once('/').is_some_and(|(before, last)| before.contains(';') && last.contains(';'));
+    let is_there = |c: &char| if *c == LAST_SEMICOLON { at_both } else { decoded.contains(*c) };
+    let doubts: Vec<_> = [SLASH, BACKSLASH, ';', LAST_SEMICOLON, SEMICOLON].into_iter().filter(is_there).collect();
     let mut readings = Vec::new();
     for choice in 0_u32..1 << doubts.len() {
         let structure: Vec<_> = (0..).zip(&doubts).filter(|(i, _)| choice >> i & 1 == 1).map(|(_, c)| *c).collect();
@@ -142,14 +147,16 @@ pub(super) fn readings(decoded: &str, paths: Paths) -> Result<Vec<String>, Reaso
 
 /// `decoded` to an app for which the characters of `structure` separate segments or begin parameters.
 fn read(decoded: &str, structure: &[char]) -> String {
-    let (separators, semicolons): (Vec<_>, Vec<_>) =
-        structure.iter().partition(|c| matches!(**c, SLASH | BACKSLASH | RAW_BACKSLASH));
+    let (separators, semicolons): (Vec<_>, Vec<_>) = structure.iter().partition(|c| matches!(**c, SLASH | BACKSLASH));
+    let is_separator = |c| c == '/' || separators.contains(&c);
+    let last = decoded.split(is_separator).count() - 1;
     let mut reading = String::with_capacity(decoded.len());
-    for (i, segment) in decoded.split(|c| c == '/' || separators.contains(&c)).enumerate() {
+    for (i, segment) in decoded.split(is_separator).enumerate() {
         if i > 0 {
             reading.push('/');
         }
-        let segment = segment.split(|c| semicolons.contains(&c)).next().unwrap_or_default();
+        let cuts = |c| semicolons.contains(&c) || (c == ';' && i == last && semicolons.contains(&LAST_SEMICOLON));
+        let segment = segment.split(cuts).next().unwrap_or_default();
         // The mark of `%2f` remains: it is no slash, and no pattern has it.
         reading.extend(segment.chars().map(|c| match c {
             BACKSLASH => '\\',

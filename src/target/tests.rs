@@ -205,7 +205,7 @@ fn what_is_passed_is_forwarded_as_it_was_written() {
 
 #[test]
 fn every_reading_must_lead_to_the_rule_that_decides() {
-    let rules = ["/admin/**", "/a/b", "/public/**", "/files/*", "/a;b", "/**"];
+    let rules = ["/admin/**", "/a/b", "/public/**", "/files/*", "/a;b", "/x;b/c", "/**"];
     let rules = rules.map(|path| PathPattern::parse(path).unwrap());
     let settle = |target: &str, settings: Paths| {
         let mut target = parse(target).unwrap();
@@ -214,18 +214,21 @@ fn every_reading_must_lead_to_the_rule_that_decides() {
     let ambiguous = |rule| Err(Unsettled { rule: Some(rule), reason: Reason::PathAmbiguous });
     for (target, settings, expected) in [
         // To Flask this is a path like any other, for which the last rule is meant; to Tomcat it is /admin/users.
-        ("/admin;x/users", STRICT, ambiguous(5)),
-        ("/admin%3bx/users", STRICT, ambiguous(5)),
-        ("/a/b;x", STRICT, ambiguous(5)),
+        ("/admin;x/users", STRICT, ambiguous(6)),
+        ("/admin%3bx/users", STRICT, ambiguous(6)),
+        ("/a/b;x", STRICT, ambiguous(6)),
         ("/a;b", STRICT, ambiguous(4)),
-        ("/cart;jsessionid=1", STRICT, Ok(Some(5))),
+        ("/cart;jsessionid=1", STRICT, Ok(Some(6))),
+        // With all parameters or with none it is for the last rule; with that at the end cut off it is not.
+        ("/x;b/c;d", STRICT, ambiguous(6)),
+        ("/y;b/c;d", STRICT, Ok(Some(6))),
         ("/public/a;b%3bc", STRICT, Ok(Some(2))),
         ("/public/a//b", paths(Pass, Reject), Ok(Some(2))),
         ("/public//a", paths(Pass, Reject), Ok(Some(2))),
         ("/a//b", paths(Pass, Reject), ambiguous(1)),
         ("/public%2fa", paths(Reject, Pass), ambiguous(2)),
         ("/public/a%2fb", paths(Reject, Pass), Ok(Some(2))),
-        ("/files/a%2fb", paths(Reject, Pass), ambiguous(5)),
+        ("/files/a%2fb", paths(Reject, Pass), ambiguous(6)),
         ("/admin%5cx", paths(Reject, Pass), ambiguous(0)),
         ("/public/../admin", paths(Normalize, Reject), Ok(Some(0))),
         ("/public/..%2fadmin", paths(Normalize, Pass), ambiguous(0)),

@@ -16,6 +16,8 @@ struct App {
 #[derive(Clone, Copy, Debug)]
 enum Parameters {
     Kept,
+    /// As Python's `urlparse` does: in the last segment only.
+    CutAtTheEnd,
     CutBeforeDecoding,
     CutAfterDecoding,
 }
@@ -42,9 +44,9 @@ const SLASHES: [fn(&str) -> bool; 6] = [
 impl App {
     fn all() -> impl Iterator<Item = Self> {
         use Order::{Collapse, CollapseThenResolve, Nothing, Resolve, ResolveThenCollapse};
-        use Parameters::{CutAfterDecoding, CutBeforeDecoding, Kept};
+        use Parameters::{CutAfterDecoding, CutAtTheEnd, CutBeforeDecoding, Kept};
         let orders = [Nothing, Collapse, Resolve, CollapseThenResolve, ResolveThenCollapse];
-        let parameters = [Kept, CutBeforeDecoding, CutAfterDecoding];
+        let parameters = [Kept, CutAtTheEnd, CutBeforeDecoding, CutAfterDecoding];
         let both = orders.into_iter().flat_map(move |order| parameters.map(|parameters| (order, parameters)));
         both.flat_map(|(order, parameters)| SLASHES.map(|slashes| Self { parameters, slashes, order }))
     }
@@ -55,7 +57,14 @@ impl App {
             segments.join("/")
         };
         let path = path.to_lowercase();
-        let path = if matches!(self.parameters, Parameters::CutBeforeDecoding) { cut(&path) } else { path };
+        let path = match self.parameters {
+            Parameters::Kept | Parameters::CutAfterDecoding => path,
+            Parameters::CutAtTheEnd => {
+                let (before, last) = path.rsplit_once('/').unwrap();
+                format!("{before}/{}", cut(last))
+            }
+            Parameters::CutBeforeDecoding => cut(&path),
+        };
         let mut decoded = String::new();
         let mut rest = path.as_str();
         while let Some(first) = rest.chars().next() {
