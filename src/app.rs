@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{Admin, Health},
     auth::{Policy, basic::Hashing},
-    config::{Config, Problem, Problems},
+    config::{Config, ListenAddress, Problem, Problems},
     cors::Terms,
+    origin::Trust,
     proxy::Proxy,
-    server::Server,
+    server::{Bound, Server},
     stack,
     telemetry::{AccessLog, Metrics},
     tls::Tls,
@@ -45,20 +46,20 @@ pub struct Compiled {
 #[derive(Debug)]
 pub struct App {
     compiled: Compiled,
-    listener: TcpListener,
+    listener: Bound,
     admin: TcpListener,
     /// Where clients connect.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// Where probes and Prometheus connect.
     pub admin_address: SocketAddr,
 }
 
-/// A port that could not be opened.
+/// A port or a Unix socket that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: cannot listen on {address}: {error}; {remedy}")]
 pub struct BindError {
     key: &'static str,
-    address: SocketAddr,
+    address: ListenAddress,
     error: io::Error,
     remedy: &'static str,
 }
@@ -86,7 +87,7 @@ impl Compiled {
     /// # Errors
     /// One is taken, or may not be opened.
     pub fn bind(self) -> Result<App, BindError> {
-        self.bind_with(|admin| bind("admin.address", admin))
+        self.bind_with(bind_admin)
     }
 
     /// Opens the ports; another one for the admin listener when its own cannot be had.
@@ -95,23 +96,26 @@ impl Compiled {
     /// The other one is taken, or may not be opened.
     pub fn bind_with_any_admin_port(self) -> Result<App, BindError> {
         // Asking first whether it is free would leave a moment in which somebody else takes it.
-        let any = |admin: SocketAddr| bind("admin.address", SocketAddr::new(admin.ip(), 0));
-        self.bind_with(|admin| bind("admin.address", admin).or_else(|_| any(admin)))
+        self.bind_with(|admin| bind_admin(admin).or_else(|_| bind_admin(SocketAddr::new(admin.ip(), 0))))
     }
 
     fn bind_with(self, admin: impl FnOnce(SocketAddr) -> Result<TcpListener, BindError>) -> Result<App, BindError> {
-        let listener = bind("listen.address", self.config.listen.address)?;
+        let listener = bind("listen.address", &self.config.listen.address)?;
         let admin = admin(self.config.admin.address)?;
-        let address = listener.local_addr().unwrap_or(self.config.listen.address);
+        let address = listener.address().map_or_else(|| self.config.listen.address.clone(), ListenAddress::from);
         let admin_address = admin.local_addr().unwrap_or(self.config.admin.address);
         Ok(App { compiled: self, listener, admin, address, admin_address })
     }
 }
 
 impl App {
-    /// `https` or `http`: what clients have to speak.
-    pub fn scheme(&self) -> &'static str {
-        if self.compiled.tls.is_some() { "https" } else { "http" }
+    /// Where clients connect, as a URL; a Unix socket as `unix:/path`.
+    pub fn url(&self) -> String {
+        match &self.address {
+            ListenAddress::Tcp(address) if self.compiled.tls.is_some() => format!("https://{address}"),
+            ListenAddress::Tcp(address) => format!("http://{address}"),
+            unix @ ListenAddress::Unix(_) => unix.to_string(),
+        }
     }
 
     /// Serves until `stop` is done, then drains: not ready for `shutdown.delay` but still serving, then no new
@@ -127,6 +131,8 @@ impl App {
         let drain = CancellationToken::new();
         let server = Server {
             tls: tls.map(|tls| tls.config),
+            proxy_protocol: config.listen.proxy_protocol,
+            trust: Arc::new(Trust::new(&config.listen.trusted_proxies)),
             limits: config.limits.clone(),
             places: Arc::new(Semaphore::new(connections(config.limits.max_connections.get()))),
             metrics: metrics.clone(),
@@ -152,9 +158,8 @@ impl App {
             });
             let (server, listener) = (server.clone(), listener.try_clone()?);
             workers.push(Worker::start(number, async move {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => server.run(listener, service).await,
-                    Err(error) => tracing::error!(%error, "a worker cannot use its listener"),
+                if let Err(error) = server.run(listener, service).await {
+                    tracing::error!(%error, "a worker cannot use its listener");
                 }
             })?);
         }
@@ -224,25 +229,25 @@ impl Worker {
     }
 }
 
-fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    let open = || {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        // A sidecar that restarts must not wait for the connections of its predecessor to time out.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    };
-    open().map_err(|error: io::Error| {
-        let kind = error.kind();
-        let remedy = if kind == io::ErrorKind::AddrInUse {
-            "another process has this port; choose another one, or stop that process"
-        } else if kind == io::ErrorKind::PermissionDenied {
-            "choose a port above 1023"
-        } else {
-            "use an address of this machine, or 0.0.0.0 for all of them"
+fn bind_admin(address: SocketAddr) -> Result<TcpListener, BindError> {
+    bind("admin.address", &address.into()).map(TcpListener::from)
+}
+
+fn bind(key: &'static str, address: &ListenAddress) -> Result<Bound, BindError> {
+    Bound::open(address).map_err(|error| {
+        let (kind, unix) = (error.kind(), address.unix().is_some());
+        let remedy = match (kind, unix) {
+            (io::ErrorKind::AddrInUse, false) => {
+                "another process has this port; choose another one, or stop that process"
+            }
+            (io::ErrorKind::PermissionDenied, false) => "choose a port above 1023",
+            (_, false) => "use an address of this machine, or 0.0.0.0 for all of them",
+            (io::ErrorKind::AddrInUse, true) => {
+                "another process listens there; choose another path, or stop that process"
+            }
+            (io::ErrorKind::AlreadyExists, true) => "choose another path, or remove that file",
+            (_, true) => "name a file in a directory that is there and that sidegate may write to",
         };
-        BindError { key, address, error, remedy }
+        BindError { key, address: address.clone(), error, remedy }
     })
 }

@@ -1,8 +1,7 @@
-//! One request on its way through the stack, with what is known of its connection and what was decided on the way.
+//! One request on its way through the stack, with where it comes from and what was decided on the way.
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::SocketAddr,
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -17,6 +16,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     identity::{Identity, Method},
+    origin::{Client, Origin},
     reason::Reason,
 };
 
@@ -25,8 +25,8 @@ use crate::{
 pub struct Exchange {
     /// The request as it arrived.
     pub request: Request<Incoming>,
-    /// Whom it came from.
-    pub client: Arc<Client>,
+    /// Where it comes from.
+    pub origin: Origin,
     /// What the layers leave for the log line and the metrics.
     pub trail: Arc<Trail>,
     /// Why the connection it came on wants it refused, where it does.
@@ -34,10 +34,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// A request that has just arrived.
+    /// A request that has just arrived over a connection from `client`.
     pub fn new(request: Request<Incoming>, client: Arc<Client>) -> Self {
         let trail = Arc::new(Trail::new(request.headers()));
-        Self { request, client, trail, refusal: None }
+        let origin = Origin::new(client, request.headers());
+        Self { request, origin, trail, refusal: None }
     }
 
     /// Gives up a request that is refused.
@@ -60,33 +61,6 @@ pub fn discard(mut body: Incoming, version: Version) {
     let rest = async move { while let Some(Ok(_)) = body.frame().await {} };
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(timeout(DISCARD, rest));
-    }
-}
-
-/// The peer of a connection, made once per connection.
-#[derive(Debug)]
-pub struct Client {
-    /// The other end of the TCP connection.
-    pub address: SocketAddr,
-    /// The same address as the header value that the app is given.
-    pub forwarded_for: HeaderValue,
-    /// Whether the connection is encrypted by us.
-    pub tls: bool,
-}
-
-impl Client {
-    /// The peer at `address`.
-    pub fn new(address: SocketAddr, tls: bool) -> Self {
-        // IPv4-mapped addresses come from dual-stack listeners; the app should not see two forms of one address.
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let forwarded_for =
-            HeaderValue::try_from(address.ip().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, forwarded_for, tls }
-    }
-
-    /// `https` or `http`.
-    pub const fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
     }
 }
 

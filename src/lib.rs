@@ -29,6 +29,8 @@ pub mod app;
 pub mod server;
 pub mod tls;
 
+pub mod origin;
+
 pub mod exchange;
 pub mod stack;
 

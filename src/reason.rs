@@ -74,6 +74,8 @@ reasons! {
     MethodInvalid = BAD_REQUEST "method_invalid" "The request method is not valid.",
     /// A header can be read in more than one way.
     HeaderInvalid = BAD_REQUEST "header_invalid" "A request header is not valid.",
+    /// What a trusted proxy says about where the request comes from cannot be understood.
+    ForwardedInvalid = BAD_REQUEST "forwarded_invalid" "What a proxy says about this request's way here is not valid.",
     /// The message's framing can be read in more than one way: lines, version, length, chunks.
     FramingInvalid = BAD_REQUEST "framing_invalid" "The request is not well-formed HTTP.",
     /// The header is larger than `limits.max_header_bytes`, or has more lines than `limits.max_headers`.

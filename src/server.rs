@@ -10,23 +10,25 @@ use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     select,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::listener::Bound;
 use self::{
     activity::{Activity, Watched},
     drive::drive,
     gate::Gate,
+    listener::{Listener, Socket},
     stream::Stream,
 };
 use crate::{
     config,
-    exchange::{Client, Exchange},
+    exchange::Exchange,
+    origin::{Client, Trust},
     reason::Reason,
     stack::HttpService,
     telemetry::Metrics,
@@ -39,6 +41,9 @@ mod fields;
 mod gate;
 mod head;
 mod inspect;
+mod listener;
+mod peer;
+pub mod proxy_protocol;
 mod stream;
 
 /// After an error that concerns the process and not one connection (no more descriptors): trying again at once would
@@ -69,6 +74,10 @@ const FRAME: u32 = 16 * 1024;
 pub struct Server {
     /// The handshakes' configuration, where TLS is spoken.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Whether a connection begins with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Whose word is taken about where a request comes from.
+    pub trust: Arc<Trust>,
     /// What a client may use of us.
     pub limits: config::Limits,
     /// The places for connections, shared by the workers.
@@ -81,20 +90,25 @@ pub struct Server {
 
 impl Server {
     /// Serves every connection of `listener` with `service`, until the drain; then until the last request has ended.
-    pub async fn run(self, listener: TcpListener, service: impl HttpService) {
+    ///
+    /// # Errors
+    /// The runtime cannot take care of the listener.
+    pub async fn run(self, bound: Bound, service: impl HttpService) -> io::Result<()> {
+        let listener = Listener::new(bound)?;
         let connections = TaskTracker::new();
         let server = Arc::new(self);
-        while let Some((stream, address, place)) = server.accept(&listener).await {
-            connections.spawn(server.clone().connection(stream, address, place, service.clone()));
+        while let Some((socket, peer, place)) = server.accept(&listener).await {
+            connections.spawn(server.clone().connection(socket, peer, place, service.clone()));
         }
         drop(listener);
         connections.close();
         connections.wait().await;
+        Ok(())
     }
 
     /// The next connection; `None` when draining. A place comes first: beyond the limit connections wait in the
     /// kernel's queue, which costs nothing.
-    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    async fn accept(&self, listener: &Listener) -> Option<(Socket, Option<SocketAddr>, OwnedSemaphorePermit)> {
         let mut failures = 0_u32;
         loop {
             let next = async {
@@ -107,7 +121,7 @@ impl Server {
                 next = next => next,
             };
             match accepted {
-                Ok((stream, address)) => return Some((stream, address, place.ok()?)),
+                Ok((socket, peer)) => return Some((socket, peer, place.ok()?)),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     if failures.is_multiple_of(TELL) {
@@ -123,34 +137,36 @@ impl Server {
 
     async fn connection(
         self: Arc<Self>,
-        stream: TcpStream,
-        address: SocketAddr,
+        mut socket: Socket,
+        peer: Option<SocketAddr>,
         place: OwnedSemaphorePermit,
         service: impl HttpService,
     ) {
         let _place = place;
-        // Without it every small answer after the first waits for the client's delayed acknowledgement.
-        if stream.set_nodelay(true).is_err() {
+        if socket.set_nodelay().is_err() {
             return;
         }
+        let handshaking = Counted::new(&self.metrics.handshaking);
+        let deadline = Instant::now() + self.limits.handshake_timeout;
+        let Some(client) = self.client(&mut socket, peer, deadline).await else { return };
         let Some(tls) = self.tls.clone() else {
-            self.serve(stream, Client::new(address, false), false, service).await;
+            drop(handshaking);
+            self.serve(socket, client, false, service).await;
             return;
         };
-        let handshaking = Counted::new(&self.metrics.handshaking);
-        let handshake = TlsAcceptor::from(tls).accept(stream);
+        let handshake = TlsAcceptor::from(tls).accept(socket);
         let stream = select! {
             biased;
             () = self.drain.cancelled() => return,
-            outcome = timeout(self.limits.handshake_timeout, handshake) => match outcome {
+            outcome = timeout_at(deadline, handshake) => match outcome {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, client = %address, "TLS handshake failed");
+                    tracing::debug!(%error, ?peer, "TLS handshake failed");
                     self.metrics.handshake("failed");
                     return;
                 }
                 Err(_) => {
-                    tracing::debug!(client = %address, "TLS handshake timed out");
+                    tracing::debug!(?peer, "TLS handshake timed out");
                     self.metrics.handshake("timeout");
                     return;
                 }
@@ -159,7 +175,7 @@ impl Server {
         self.metrics.handshake("ok");
         drop(handshaking);
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.serve(stream, Client::new(address, true), http2, service).await;
+        self.serve(stream, client, http2, service).await;
     }
 
     async fn serve(

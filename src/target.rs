@@ -111,5 +111,10 @@ impl Target {
     }
 }
 
+/// Whether `host` is one that everybody reads alike, with a port or without.
+pub fn is_host(host: &HeaderValue) -> bool {
+    Host::parse(host.clone()).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

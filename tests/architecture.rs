@@ -12,8 +12,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("reason", &[]),
     ("identity", &[]),
-    ("exchange", &["identity", "reason"]),
     ("target", &["config", "reason"]),
+    ("origin", &["config", "reason", "target"]),
+    ("exchange", &["identity", "origin", "reason"]),
     ("tls", &["config"]),
     ("upstream", &["config", "exchange", "reason", "tls"]),
     ("vary", &[]),
@@ -26,15 +27,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "auth", "body", "compress", "config", "denial", "exchange", "identity", "reason", "target", "upstream",
-            "vary",
+            "auth", "body", "compress", "config", "denial", "exchange", "identity", "origin", "reason", "target",
+            "upstream", "vary",
         ],
     ),
     ("telemetry", &["config", "exchange", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "cors", "denial", "exchange", "proxy", "telemetry"]),
-    ("server", &["config", "exchange", "reason", "stack", "telemetry"]),
+    ("server", &["config", "exchange", "origin", "reason", "stack", "telemetry"]),
     ("admin", &["telemetry", "upstream"]),
-    ("app", &["admin", "auth", "config", "cors", "proxy", "server", "stack", "telemetry", "tls", "upstream"]),
+    ("app", &["admin", "auth", "config", "cors", "origin", "proxy", "server", "stack", "telemetry", "tls", "upstream"]),
     ("commands", &["app", "auth", "config", "telemetry"]),
 ];
 

@@ -77,14 +77,14 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
 
     fn call(&mut self, mut exchange: Exchange) -> Self::Future {
         let request = &exchange.request;
-        let mut target = match Target::parse(request) {
+        let mut target = match exchange.origin.valid().and_then(|()| Target::parse(request)) {
             Ok(target) => target,
             Err(reason) => {
                 exchange.trail.decided(refusal(reason, Method::None, None));
                 return ResponseFuture::denied(reason.into(), exchange);
             }
         };
-        let client = exchange.client.address.ip();
+        let client = exchange.origin.ip();
         if let Some(method) = preflight(request)
             && let Some(decision) = self.policy.decide_preflight(&method, &mut target, client)
         {

@@ -113,14 +113,14 @@ impl Policy {
         }
     }
 
-    /// Decides about a request of a client at the address `client`, at `now`. The target is settled by it: what is
+    /// Decides about a request of a client at the address `client`, where that is known, at `now`. The target is settled by it: what is
     /// forwarded is what was decided about.
     pub fn decide(
         &self,
         method: &Method,
         target: &mut Target,
         headers: &HeaderMap,
-        client: IpAddr,
+        client: Option<IpAddr>,
         now: SystemTime,
     ) -> Decision {
         let rule = match self.rule(method, target, client) {
@@ -142,7 +142,7 @@ impl Policy {
     /// Decides about a preflight that asks about `method`, where the app is to answer it; `None` where preflights are requests
     /// like any other. A browser sends it without credentials, so nobody is asked for any; but what no rule is about is
     /// denied as ever.
-    pub fn decide_preflight(&self, method: &Method, target: &mut Target, client: IpAddr) -> Option<Decision> {
+    pub fn decide_preflight(&self, method: &Method, target: &mut Target, client: Option<IpAddr>) -> Option<Decision> {
         let decision = |rule| Decision::permit_anyone(rule);
         self.passes_preflights.then(|| self.rule(method, target, client).map_or_else(|denied| denied, decision))
     }
@@ -159,7 +159,7 @@ impl Policy {
     }
 
     /// The first rule that matches, or the refusal where there is none.
-    fn rule(&self, method: &Method, target: &mut Target, client: IpAddr) -> Result<usize, Decision> {
+    fn rule(&self, method: &Method, target: &mut Target, client: Option<IpAddr>) -> Result<usize, Decision> {
         let settled = target.settle(
             |host, path| {
                 let asked = Asked { method, host, path, client };

@@ -32,7 +32,7 @@ pub(super) struct Asked<'r> {
     /// Decoded.
     pub(super) path: &'r str,
     /// The address of who asks.
-    pub(super) client: IpAddr,
+    pub(super) client: Option<IpAddr>,
 }
 
 /// What a rule demands of the caller.
@@ -124,7 +124,8 @@ impl Rule {
         (self.methods.is_empty() || named(asked.method) || (*asked.method == Method::HEAD && named(&Method::GET)))
             && self.path.as_ref().is_none_or(|pattern| pattern.matches(asked.path))
             && (self.hosts.is_empty() || self.hosts.iter().any(|host| host.matches(asked.host)))
-            && (self.clients.is_empty() || self.clients.iter().any(|network| network.contains(asked.client)))
+            && (self.clients.is_empty()
+                || asked.client.is_some_and(|client| self.clients.iter().any(|network| network.contains(client))))
     }
 
     /// Whether it lets `caller` through.

@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let app = compiled
         .bind_with_any_admin_port()
         .map_err(|error| anyhow!("{error}\n  help: --listen 127.0.0.1:0 takes one that is free"))?;
-    let commands = Commands::new(app.address, &kit, &folder, &environment);
+    let commands = Commands::new(app.address.tcp().unwrap_or(args.listen), &kit, &folder, &environment);
     if let Some(sample) = sample {
         sample.start(commands.clone()).context("cannot start the sample app")?;
     }

@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(refuse(&problems)),
     };
     let app = compiled.bind()?;
-    let listening = format!("sidegate is listening on {}://{}", app.scheme(), app.address);
+    let listening = format!("sidegate is listening on {}", app.url());
     let admin = format!("admin is listening on http://{}", app.admin_address);
     let announce = move || complain(&format!("{listening}\n{admin}"));
     app.run(stop(announce)).context("the operating system refused to run it")?;

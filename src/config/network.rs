@@ -24,6 +24,11 @@ impl Network {
         }
     }
 
+    /// Whether it is every address of its family.
+    pub fn is_everyone(&self) -> bool {
+        self.bits == 0
+    }
+
     /// Whether every address of `other` lies in it.
     pub fn covers(&self, other: &Self) -> bool {
         self.bits <= other.bits && self.contains(other.address)

@@ -80,7 +80,8 @@ impl Default for Shutdown {
 
 impl Admin {
     pub(super) fn check(&self, listen: &Listen, findings: &mut Findings<'_>) {
-        let (ours, theirs) = (self.address, listen.address);
+        let Some(theirs) = listen.address.tcp() else { return };
+        let ours = self.address;
         let overlap = ours.ip() == theirs.ip() || ours.ip().is_unspecified() || theirs.ip().is_unspecified();
         // Port 0 is whichever is free.
         if overlap && ours.port() == theirs.port() && ours.port() != 0 {

@@ -84,7 +84,7 @@ impl Upstream {
             );
         }
         self.check_tls(findings);
-        if self.reaches(listen.address) {
+        if listen.address.tcp().is_some_and(|listener| self.reaches(listener)) {
             findings.push(
                 "upstream.address",
                 format!("{} is our own listener: every request would come back to us", self.address),

@@ -185,7 +185,7 @@ impl Proxy {
     /// The request as the app gets it.
     fn rewrite(&self, permitted: Permitted) -> Result<(Request<Upload>, Asked, Arc<Trail>), Denial> {
         let (caller, target, exchange) = permitted.into_parts();
-        let Exchange { request, client, trail, .. } = exchange;
+        let Exchange { request, origin, trail, .. } = exchange;
         let wish = self.compression.as_ref().map_or(Wish::NONE, |compression| compression.wish(&request));
         let (mut parts, body) = request.into_parts();
         let size = body.size_hint();
@@ -197,7 +197,7 @@ impl Proxy {
         let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
         let head = parts.method == Method::HEAD;
         let asked = Asked { start: Instant::now(), head, trailers: takes_trailers(&parts.headers), wish };
-        self.headers.to_app(&mut parts.headers, parts.version, &target, &client, &caller, &trail);
+        self.headers.to_app(&mut parts.headers, &target, &origin, &caller, &trail.request_id);
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }

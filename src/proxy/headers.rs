@@ -1,7 +1,7 @@
 //! The headers of a request on its way to the app, and of the answer on its way back.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
+    HeaderMap, HeaderName, HeaderValue,
     header::{
         AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
         COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -9,12 +9,7 @@ use http::{
 };
 
 use super::names::Names;
-use crate::{
-    config,
-    exchange::{Client, Trail},
-    identity::Caller,
-    target::Target,
-};
+use crate::{config, identity::Caller, origin::Origin, target::Target};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -47,7 +42,7 @@ pub(super) struct Rewrite {
 
 impl Rewrite {
     pub(super) fn new(config: &config::Identity) -> Self {
-        let ours = config.headers.keys().filter_map(|name| HeaderName::try_from(name).ok());
+        let ours = config.headers.keys().filter_map(|name| HeaderName::try_from(name).ok()).chain([X_REQUEST_ID]);
         let credentials = (!config.forward_credentials).then_some(AUTHORIZATION);
         let of_requests = ours.chain(HOP_BY_HOP).chain(OF_REQUESTS).chain(credentials);
         Self { of_requests: Names::protected_and(of_requests), of_answers: Names::only(HOP_BY_HOP) }
@@ -58,23 +53,25 @@ impl Rewrite {
     pub(super) fn to_app(
         &self,
         headers: &mut HeaderMap,
-        version: Version,
         target: &Target,
-        client: &Client,
+        origin: &Origin,
         caller: &Caller,
-        trail: &Trail,
+        request_id: &HeaderValue,
     ) {
         remove(headers, &self.of_requests);
-        if version == Version::HTTP_2 {
+        // Only then is there a name with more than one value.
+        if headers.len() > headers.keys_len() {
             join_cookies(headers);
         }
         let host = target.host();
-        headers.entry(HOST).or_insert_with(|| host.clone());
-        headers.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
+        // The one that the rules saw, whatever else may have come.
+        headers.insert(HOST, host.clone());
+        let (host, encrypted) = (origin.host().unwrap_or(host), origin.is_encrypted());
+        headers.insert(X_FORWARDED_FOR, origin.forwarded_for().clone());
         headers.insert(X_FORWARDED_HOST, host.clone());
-        headers.insert(X_FORWARDED_PORT, port(host, client));
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme()));
-        headers.insert(X_REQUEST_ID, trail.request_id.clone());
+        headers.insert(X_FORWARDED_PORT, origin.port().cloned().unwrap_or_else(|| port(host, encrypted)));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if encrypted { "https" } else { "http" }));
+        headers.insert(X_REQUEST_ID, request_id.clone());
         for (name, value) in caller.identity().iter().flat_map(|identity| &identity.headers) {
             headers.insert(name, value.clone());
         }
@@ -110,8 +107,8 @@ fn remove(headers: &mut HeaderMap, names: &Names) {
     }
 }
 
-/// HTTP/2 may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3). WSGI would join several with a comma, which
-/// breaks the session.
+/// HTTP/2 may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3, RFC 6265 section 5.4). WSGI would join several
+/// with a comma, which breaks the session.
 fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {
         return;
@@ -124,12 +121,15 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// The port that the client sees. It is the one in `Host`: a Service that maps 443 to our 8443 must not show in the URLs
 /// that the app makes.
-fn port(host: &HeaderValue, client: &Client) -> HeaderValue {
+fn port(host: &HeaderValue, encrypted: bool) -> HeaderValue {
     let written = host
         .as_bytes()
         .rsplit(|byte| *byte == b':')
         .next()
         .filter(|port| port.len() < host.len() && !port.is_empty() && port.iter().all(u8::is_ascii_digit));
-    let default = HeaderValue::from_static(if client.tls { "443" } else { "80" });
+    let default = HeaderValue::from_static(if encrypted { "443" } else { "80" });
     written.and_then(|port| HeaderValue::from_bytes(port).ok()).unwrap_or(default)
 }
+
+#[cfg(test)]
+mod tests;

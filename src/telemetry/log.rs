@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -145,7 +146,7 @@ fn json(buffer: &mut Vec<u8>, request: &Finished<'_>) {
         user_agent: Option<&'a str>,
         request_id: &'a str,
         authority: Option<&'a str>,
-        downstream_remote_address: std::net::SocketAddr,
+        downstream_remote_address: Option<SocketAddr>,
         auth_method: Option<&'a str>,
         auth_user: Option<&'a str>,
         auth_issuer: Option<&'a str>,
@@ -170,7 +171,7 @@ fn json(buffer: &mut Vec<u8>, request: &Finished<'_>) {
         user_agent: line.user_agent.as_deref(),
         request_id: trail.request_id.to_str().unwrap_or("-"),
         authority: line.authority.as_deref(),
-        downstream_remote_address: line.client.address,
+        downstream_remote_address: line.client,
         auth_method: verdict.map(|verdict| verdict.method.label()),
         auth_user: identity.map(|identity| &*identity.user),
         auth_issuer: identity.map(|identity| &*identity.issuer),
@@ -190,7 +191,11 @@ fn combined(buffer: &mut Vec<u8>, request: &Finished<'_>) {
     let protocol = if line.protocol == "HTTP/2" { "HTTP/2.0" } else { line.protocol };
     let time = line.start.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
     let mut text = String::with_capacity(256);
-    let _ = write!(text, "{} - {} [{time}] \"", line.client.address.ip(), Escaped(user));
+    let _ = match line.client {
+        Some(client) => write!(text, "{}", client.ip()),
+        None => write!(text, "unix:"),
+    };
+    let _ = write!(text, " - {} [{time}] \"", Escaped(user));
     let _ = write!(text, "{} {} {protocol}\" ", Escaped(request.method.as_str()), Escaped(&line.path));
     let _ = write!(text, "{} {} ", request.code, request.sent);
     let referer = Escaped(line.referer.as_deref().unwrap_or("-"));

@@ -1,7 +1,7 @@
 //! What is known of one request while it lasts. Dropping it ends the request: it is counted and logged then, whether the
 //! answer was complete, broke off, or nobody waited for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, Method, StatusCode, Version,
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{AccessLog, Metrics};
 use crate::{
-    exchange::{Client, Exchange, Trail},
+    exchange::{Exchange, Trail},
     reason::Reason,
 };
 
@@ -37,7 +37,7 @@ pub(super) struct Record {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) start: Timestamp,
-    pub(super) client: Arc<Client>,
+    pub(super) client: Option<SocketAddr>,
     pub(super) path: String,
     pub(super) protocol: &'static str,
     pub(super) authority: Option<String>,
@@ -67,7 +67,7 @@ impl Record {
             let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
             Box::new(Line {
                 start: Timestamp::now(),
-                client: exchange.client.clone(),
+                client: exchange.origin.address(),
                 path: request.uri().path().to_owned(),
                 protocol: protocol(request.version()),
                 authority: authority.or_else(|| text(request.headers(), &HOST)).map(without_userinfo),

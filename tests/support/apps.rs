@@ -77,13 +77,22 @@ impl App for Flask {
     }
 }
 
-/// nginx with `tests/apps/nginx.conf`.
+/// nginx with `tests/apps/nginx.conf`, or another file of these.
 pub(crate) struct Nginx {
     process: Process,
 }
 
 impl Nginx {
     pub(crate) fn start() -> Self {
+        Self::with("nginx.conf", Path::new(""))
+    }
+
+    /// In front of what listens on this Unix socket, with `tests/apps/nginx_front.conf`.
+    pub(crate) fn before(socket: &Path) -> Self {
+        Self::with("nginx_front.conf", socket)
+    }
+
+    fn with(config: &str, upstream: &Path) -> Self {
         // nginx takes over listeners that it is told the numbers of, and 0 is not one it believes.
         let mut command = Command::new("sh");
         command.args(["-c", r#"exec nginx -p "$0/" -c nginx.conf 3<&0 0</dev/null"#]);
@@ -91,8 +100,9 @@ impl Nginx {
             for directory in ["files", "tmp"] {
                 fs::create_dir(files.join(directory)).unwrap();
             }
-            let config = fs::read_to_string(format!("{HERE}/tests/apps/nginx.conf")).unwrap();
-            fs::write(files.join("nginx.conf"), config.replace("LISTEN", &address.to_string())).unwrap();
+            let config = fs::read_to_string(format!("{HERE}/tests/apps/{config}")).unwrap();
+            let config = config.replace("LISTEN", &address.to_string());
+            fs::write(files.join("nginx.conf"), config.replace("UPSTREAM", &upstream.to_string_lossy())).unwrap();
             let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
             command.arg(files).env("NGINX", "3;").env("PATH", path);
         });

@@ -116,7 +116,8 @@ impl Builder {
         let tls = !self.config["listen"]["tls"].is_null();
         let mut command = self.command(&["serve", "--config"]);
         command.arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Sidegate::adopt(command.spawn().unwrap(), self.files, tls)
+        let unix = self.config["listen"]["address"].as_str().is_some_and(|address| address.starts_with("unix:"));
+        Sidegate::adopt(command.spawn().unwrap(), self.files, tls, unix)
     }
 
     /// Runs `serve`, which must end by itself, because of what it was given.

@@ -36,13 +36,15 @@ impl Sidegate {
 
     /// Takes care of a process that has just been started, and waits until it serves.
     #[track_caller]
-    pub(super) fn adopt(mut child: Child, files: TempDir, tls: bool) -> Self {
+    pub(super) fn adopt(mut child: Child, files: TempDir, tls: bool, on_unix_socket: bool) -> Self {
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut sidegate = Self { child, files, tls, address: unset, admin: unset, stdout, stderr };
         let scheme = if tls { "https" } else { "http" };
-        sidegate.address = sidegate.listener(&format!("sidegate is listening on {scheme}://"));
+        if !on_unix_socket {
+            sidegate.address = sidegate.listener(&format!("sidegate is listening on {scheme}://"));
+        }
         sidegate.admin = sidegate.listener("admin is listening on http://");
         until("/startupz", || (sidegate.ask_admin("/startupz").status == 200).then_some(()));
         sidegate

@@ -3,18 +3,20 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::ServerName};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Answer, pki::AUTHORITY, wait::PATIENCE};
 
 /// A connection to sidegate, or to anything else.
 pub(crate) struct Wire {
     stream: BufReader<Box<dyn Stream>>,
-    tcp: TcpStream,
+    socket: Socket,
 }
 
 trait Stream: Read + Write + Send {}
@@ -23,16 +25,34 @@ impl<T: Read + Write + Send> Stream for T {}
 impl Wire {
     /// Plain TCP.
     pub(crate) fn tcp(address: SocketAddr) -> Self {
-        let tcp = connect(address);
-        Self { stream: BufReader::new(Box::new(tcp.try_clone().unwrap())), tcp }
+        Self::plain(connect(address))
+    }
+
+    /// A Unix socket.
+    pub(crate) fn unix(path: &Path) -> Self {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.connect(&SockAddr::unix(path).unwrap()).unwrap();
+        Self::plain(socket)
+    }
+
+    fn plain(socket: Socket) -> Self {
+        patient(&socket);
+        Self { stream: BufReader::new(Box::new(socket.try_clone().unwrap())), socket }
     }
 
     /// TLS to a server that our authority vouches for, with these protocols offered by ALPN.
     pub(crate) fn tls(address: SocketAddr, protocols: &[&str]) -> Self {
-        let tcp = connect(address);
+        Self::tls_after(address, protocols, b"")
+    }
+
+    /// The same, after these bytes.
+    pub(crate) fn tls_after(address: SocketAddr, protocols: &[&str], first: &[u8]) -> Self {
+        let mut socket = connect(address);
+        patient(&socket);
+        socket.write_all(first).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let tls = ClientConnection::new(Arc::new(tls_config(protocols)), name).unwrap();
-        Self { stream: BufReader::new(Box::new(StreamOwned::new(tls, tcp.try_clone().unwrap()))), tcp }
+        Self { stream: BufReader::new(Box::new(StreamOwned::new(tls, socket.try_clone().unwrap()))), socket }
     }
 
     /// Says it.
@@ -47,9 +67,10 @@ impl Wire {
         self.stream.get_mut().flush()
     }
 
-    /// Sends the same again and again until the other side takes no more for a second, or has taken `enough`; says how many bytes it took.
+    /// Sends the same again and again until the other side takes no more for a second, or has taken `enough`; says how
+    /// many bytes it took.
     pub(crate) fn send_until_stuck(&mut self, chunk: &[u8], enough: u64) -> u64 {
-        self.tcp.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        self.socket.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
         let mut sent = 0;
         // TLS takes what it is given into a buffer of its own; whether it could get rid of it, flushing tells.
         while sent < enough && self.try_send(chunk).is_ok() {
@@ -104,7 +125,7 @@ impl Wire {
 
     /// Sends the FIN, and still listens.
     pub(crate) fn finish_sending(&mut self) {
-        self.tcp.shutdown(Shutdown::Write).unwrap();
+        self.socket.shutdown(Shutdown::Write).unwrap();
     }
 }
 
@@ -122,10 +143,13 @@ pub(crate) fn tls_config(protocols: &[&str]) -> ClientConfig {
     config
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
+fn connect(address: SocketAddr) -> Socket {
     let tcp = TcpStream::connect(address).unwrap();
-    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-    tcp.set_write_timeout(Some(PATIENCE)).unwrap();
     tcp.set_nodelay(true).unwrap();
-    tcp
+    tcp.into()
+}
+
+fn patient(socket: &Socket) {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
 }

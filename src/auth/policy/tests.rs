@@ -101,7 +101,7 @@ rules:
             Err(reason) => return Denied(reason),
         };
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        let decision = match self.policy.decide(request.method(), &mut target, request.headers(), CLIENT, now) {
+        let decision = match self.policy.decide(request.method(), &mut target, request.headers(), Some(CLIENT), now) {
             Decision::Verify(Pending { check, rule }) => self.policy.conclude(rule, check.run().as_deref()),
             decision @ (Decision::Deny(..) | Decision::Permit(..)) => decision,
         };
@@ -239,7 +239,7 @@ fn a_token_that_was_believed_is_not_believed_after_its_end() {
     let mut target = Target::parse(&request).unwrap();
     let mut at = |seconds| {
         let now = UNIX_EPOCH + Duration::from_secs(seconds);
-        match f.policy.decide(request.method(), &mut target, request.headers(), CLIENT, now) {
+        match f.policy.decide(request.method(), &mut target, request.headers(), Some(CLIENT), now) {
             Decision::Permit(_, verdict) => Ok(verdict.remembered),
             decision @ (Decision::Deny(..) | Decision::Verify(_)) => Err(format!("{decision:?}")),
         }

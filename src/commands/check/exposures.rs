@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Config, Handling, PathPattern, Problem, Rule};
+use crate::config::{Config, Handling, PathPattern, Problem, Rule, TrustedProxy};
 
 /// Looks for it.
 pub(super) fn find(config: &Config) -> Vec<Problem> {
@@ -20,9 +20,10 @@ pub(super) fn find(config: &Config) -> Vec<Problem> {
 fn around(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
     // Who reaches a socket in the file system is for its permissions to say.
-    let on_network = config.upstream.address.host().is_some_and(|host| {
-        host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-    });
+    let on_network =
+        config.upstream.address.host().is_some_and(|host| {
+            host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        });
     // An app that asks for a certificate lets nobody past us who has none.
     let asks_for_ours = config.upstream.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
     if on_network && !asks_for_ours {
@@ -36,9 +37,15 @@ fn around(config: &Config) -> Vec<Problem> {
         let what = format!("{} is our own admin listener, and not an app", config.upstream.address);
         found.push(Problem::new("upstream.address", what, "name the port that the app listens on"));
     }
-    if config.listen.plaintext && !config.listen.address.ip().is_loopback() && config.auth.basic.is_some() {
+    let network = config.listen.address.tcp().is_some_and(|address| !address.ip().is_loopback());
+    if config.listen.plaintext && network && config.auth.basic.is_some() {
         let what = "passwords cross the network unencrypted";
         found.push(Problem::new("listen.plaintext", what, "set listen.tls, or end TLS right before sidegate"));
+    }
+    let everyone = |proxy: &TrustedProxy| matches!(proxy, TrustedProxy::Network(network) if network.is_everyone());
+    if config.listen.trusted_proxies.iter().any(everyone) {
+        let what = "whoever can connect is believed about where a request comes from";
+        found.push(Problem::new("listen.trusted_proxies", what, "name the networks of your proxies only"));
     }
     found
 }

@@ -103,7 +103,7 @@ impl Plan {
         };
         let config = Config {
             listen: Listen {
-                address: self.listen,
+                address: self.listen.into(),
                 tls: (!self.plaintext).then_some(tls),
                 plaintext: self.plaintext,
                 ..Listen::default()

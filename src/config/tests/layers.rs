@@ -15,7 +15,7 @@ fn later_layers_win() {
     .env("SIDEGATE_SERVICE_HOST", "10.0.0.1")
     .flag("--upstream", "upstream", "http://flag:3");
     let config = case.config();
-    assert_eq!(config.listen.address.port(), 2);
+    assert_eq!(config.listen.address.tcp().unwrap().port(), 2);
     assert_eq!(config.limits.max_headers.get(), 7);
     assert_eq!(config.upstream.address.to_string(), "http://flag:3");
     assert_eq!(config.upstream.connect_timeout.as_secs(), 3);
