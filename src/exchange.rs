@@ -112,16 +112,19 @@ pub struct Trail {
     failure: OnceLock<Reason>,
     upstream_time: OnceLock<Duration>,
     received: AtomicU64,
+    sent: AtomicU64,
 }
 
 impl Trail {
-    fn new(headers: &HeaderMap) -> Self {
+    /// The trail of a request with these headers.
+    pub fn new(headers: &HeaderMap) -> Self {
         Self {
             request_id: request_id(headers),
             verdict: OnceLock::new(),
             failure: OnceLock::new(),
             upstream_time: OnceLock::new(),
             received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         }
     }
 
@@ -160,9 +163,19 @@ impl Trail {
         self.received.fetch_add(bytes, Relaxed);
     }
 
-    /// Bytes of the request's body that arrived.
+    /// Bytes of the request's body that arrived, or of what followed an upgrade.
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)
+    }
+
+    /// Counts bytes that followed an upgrade, on their way to the client.
+    pub fn send(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes that followed an upgrade, on their way to the client.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
     }
 }
 

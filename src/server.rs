@@ -3,13 +3,22 @@
 //! Every wait has a limit of its own: the handshake, a request's header, the time between two requests, a client that
 //! does not read, the drain.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
+use bytes::Bytes;
+use hyper::server::conn::http1::Parts;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     select,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -19,8 +28,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    activity::{Activity, Watched},
-    drive::drive,
+    activity::{Activity, Next},
+    drive::{End, drive},
     stream::Stream,
 };
 use crate::{
@@ -28,6 +37,7 @@ use crate::{
     exchange::{Client, Exchange},
     stack::HttpService,
     telemetry::Metrics,
+    tunnel,
 };
 
 mod activity;
@@ -61,6 +71,8 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// When to take no more connections, and end those that are idle.
     pub drain: CancellationToken,
+    /// When to end all that is left.
+    pub cut: CancellationToken,
 }
 
 impl Server {
@@ -73,7 +85,11 @@ impl Server {
         }
         drop(listener);
         connections.close();
-        connections.wait().await;
+        // What is left is dropped with the runtime, and so is counted and logged.
+        select! {
+            () = connections.wait() => {}
+            () = server.cut.cancelled() => {}
+        }
     }
 
     /// The next connection; `None` when draining. A place comes first: beyond the limit connections wait in the
@@ -162,18 +178,35 @@ impl Server {
             move |request| {
                 let busy = activity.request();
                 let answer = service.clone().call(Exchange::new(request, client.clone()));
-                async move { answer.await.map(|response| response.map(|body| Watched::new(body, busy))) }
+                async move { answer.await.map(|response| busy.watch(response)) }
             }
         });
         let result = if http2 {
             let connection = self.http2().serve_connection(io, service);
             drive(pin!(connection), &activity, &self.limits, true, &self.drain).await
         } else {
-            let connection = self.http1().serve_connection(io, service);
-            drive(pin!(connection), &activity, &self.limits, false, &self.drain).await
+            let mut connection = self.http1().serve_connection(io, service);
+            let result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
+            if result == Ok(End::Done) {
+                let Parts { io, read_buf, .. } = connection.into_parts();
+                // Boxed: of all connections few come here.
+                Box::pin(self.switch(io.into_inner(), read_buf, activity.next())).await;
+            }
+            result
         };
         if let Err(reason) = result {
             self.metrics.connection_failed(reason);
+        }
+    }
+
+    /// What becomes of a connection when HTTP has ended on it. `early` is what the client has sent since.
+    async fn switch(&self, mut stream: Stream<impl tunnel::Stream>, early: Bytes, next: Option<Box<Next>>) {
+        if let Some(next) = next {
+            let _open = Counted::new(&self.metrics.tunnels);
+            next.run(stream.into_inner(), early).await;
+        } else if !stream.is_closing() {
+            // hyper leaves this to others where a client has asked for an upgrade, even if it got none.
+            let _ = stream.shutdown().await;
         }
     }
 

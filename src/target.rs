@@ -6,7 +6,10 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
+pub use self::upgrade::{WEBSOCKET, is_to_websocket};
 use crate::reason::Reason;
+
+mod upgrade;
 
 /// A target that has one reading only. What is matched is what is forwarded.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Target {
     bare: Option<Box<str>>,
     /// The host that the client asked for.
     host: HeaderValue,
+    /// Whether it is to become a WebSocket.
+    upgrade: bool,
 }
 
 impl Target {
@@ -39,7 +44,13 @@ impl Target {
         let decoded = canonical(forwarded.path())?;
         let bare = without_parameters(decoded.as_deref().unwrap_or(forwarded.path()))?;
         let host = host(request)?;
-        Ok(Self { forwarded, decoded, bare, host })
+        Ok(Self { forwarded, decoded, bare, host, upgrade: upgrade::is_requested(request) })
+    }
+
+    /// Whether the request asks to become a WebSocket. Only then may the app's answer be a tunnel, and a token be where
+    /// browsers can put it for a WebSocket alone.
+    pub fn is_upgrade(&self) -> bool {
+        self.upgrade
     }
 
     /// The decoded path: what the rules match.

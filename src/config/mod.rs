@@ -24,6 +24,7 @@ mod path;
 mod place;
 mod problems;
 mod rule;
+mod token_source;
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;
@@ -40,6 +41,7 @@ pub use operation::{AccessLog, Admin, Level, Log, Shutdown};
 pub use path::PathPattern;
 pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
+pub use token_source::TokenSource;
 pub use units::UpstreamAddress;
 pub use upstream::Upstream;
 

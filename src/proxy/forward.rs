@@ -6,7 +6,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, hea
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
-use super::headers::Rewrite;
+use super::{
+    headers::Rewrite,
+    upgrade::{self, Upgrade},
+};
 use crate::{
     auth::Permitted,
     body::Body,
@@ -14,6 +17,7 @@ use crate::{
     denial::Denial,
     exchange::{Exchange, Trail, discard},
     reason::Reason,
+    sources::Sources,
     upstream::{Answer, Connection, Limits, Pool, SendError, Upload},
 };
 
@@ -26,6 +30,9 @@ pub struct Proxy {
     pool: Arc<Pool>,
     headers: Rewrite,
     upload: Limits,
+    upgrades: upgrade::Limits,
+    /// Where tokens are that the app must not see, besides `Authorization`.
+    tokens: Option<Sources>,
 }
 
 impl Proxy {
@@ -35,10 +42,13 @@ impl Proxy {
             0 => u64::MAX,
             bytes => bytes,
         };
+        let tokens = Sources::new(&config.auth.jwt);
         Self {
             pool,
             headers: Rewrite::new(&config.identity),
             upload: Limits { max_bytes, idle_timeout: config.upstream.idle_timeout },
+            upgrades: upgrade::Limits::new(&config.limits),
+            tokens: (!config.identity.forward_credentials && tokens.are_special()).then_some(tokens),
         }
     }
 
@@ -54,21 +64,21 @@ impl Proxy {
         permitted: Permitted,
     ) -> impl Future<Output = Result<Response<Body>, Denial>> + Send + use<> {
         let head = permitted.method() == Method::HEAD;
-        let first = self.rewrite(permitted).map(|(request, trail)| match self.pool.check_out() {
-            None => (None, Some(Box::new(request)), trail),
+        let first = self.rewrite(permitted).map(|(request, upgrade, trail)| match self.pool.check_out() {
+            None => (None, Some(Box::new(request)), upgrade, trail),
             Some((connection, rest)) => {
                 // A copy costs as much as the decision. An app that closes a connection which it used a moment ago says
                 // so in its answer; only one that has rested may be closed unseen.
                 let copy = if rest < FRESH { None } else { copy_of(&request, &trail) };
-                (Some(Box::pin(connection.send(request, trail.clone()))), copy, trail)
+                (Some(Box::pin(connection.send(request, trail.clone()))), copy, upgrade, trail)
             }
         });
         let start = Instant::now();
         async move {
-            let (sent, mut request, trail) = first?;
+            let (sent, mut request, upgrade, trail) = first?;
             if let Some(sent) = sent {
                 match sent.await {
-                    Ok((response, connection)) => return Ok(self.answer(response, connection, start, head, trail)),
+                    Ok((response, connection)) => return self.answer(response, connection, start, head, upgrade, trail),
                     // The app closed the connection while it was idle: that says nothing about the request.
                     Err(SendError::Unsent(unsent)) => request = Some(unsent),
                     Err(error @ SendError::Timeout) => return Err(failed(error, &trail)),
@@ -82,14 +92,14 @@ impl Proxy {
                 Denial::from(Reason::UpstreamUnreachable)
             })?;
             match Box::pin(connection.send(*request, trail.clone())).await {
-                Ok((response, connection)) => Ok(self.answer(response, connection, start, head, trail)),
+                Ok((response, connection)) => self.answer(response, connection, start, head, upgrade, trail),
                 Err(error) => Err(failed(error, &trail)),
             }
         }
     }
 
-    /// The request as the app gets it.
-    fn rewrite(&self, permitted: Permitted) -> Result<(Request<Upload>, Arc<Trail>), Denial> {
+    /// The request as the app gets it, and whether it may become a WebSocket.
+    fn rewrite(&self, permitted: Permitted) -> Result<Rewritten, Denial> {
         let (caller, target, exchange) = permitted.into_parts();
         let Exchange { request, client, trail } = exchange;
         let (mut parts, body) = request.into_parts();
@@ -100,15 +110,24 @@ impl Proxy {
         }
         // Framed anew: hyper has checked the length, and a body of no bytes is not the same as no body.
         let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
+        let removed = self.tokens.as_ref().map(|tokens| tokens.remove(&mut parts.headers, &target)).unwrap_or_default();
         self.headers.to_app(&mut parts.headers, parts.version, &target, &client, &caller, &trail);
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         parts.uri = Uri::from(target.forwarded().clone());
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| removed.query) {
+            let without = tokens.without_tokens(target.forwarded().as_str());
+            parts.uri = without.parse().map_err(|_| Reason::PathAmbiguous)?;
+        }
+        let upgrade = target.is_upgrade().then(|| {
+            upgrade::ask(&mut parts.headers);
+            Box::new(self.upgrades.of(&caller, removed.wants_bearer))
+        });
         let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
         parts.extensions.clear();
         let upload = Upload::new(body, version, self.upload, trail.clone());
-        Ok((Request::from_parts(parts, upload), trail))
+        Ok((Request::from_parts(parts, upload), upgrade, trail))
     }
 
     /// The answer as the client gets it.
@@ -118,9 +137,13 @@ impl Proxy {
         connection: Connection,
         start: Instant,
         head: bool,
+        upgrade: Option<Box<Upgrade>>,
         trail: Arc<Trail>,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, Denial> {
         trail.answered_after(start.elapsed());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(response, connection, upgrade.as_deref(), trail);
+        }
         let (mut parts, source) = response.into_parts();
         // These have no body, and some apps send one all the same: what is left of it would be the next client's answer.
         let bodiless = head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -128,9 +151,29 @@ impl Proxy {
         self.headers.to_client(&mut parts.headers);
         parts.extensions.clear();
         let answer = Answer::new(source, connection, pool, self.upload.idle_timeout, trail);
-        Response::from_parts(parts, Body::from(answer))
+        Ok(Response::from_parts(parts, Body::from(answer)))
+    }
+
+    /// The answer of an app that switches to another protocol: the one that was asked for, or none.
+    fn switch(
+        &self,
+        response: Response<Incoming>,
+        connection: Connection,
+        upgrade: Option<&Upgrade>,
+        trail: Arc<Trail>,
+    ) -> Result<Response<Body>, Denial> {
+        let Some(upgrade) = upgrade.filter(|_| upgrade::is_agreed(&response)) else {
+            tracing::warn!("the app switches to a protocol that it was not asked for");
+            return Err(Reason::UpstreamBroken.into());
+        };
+        let (mut parts, _) = response.into_parts();
+        self.headers.to_client(&mut parts.headers);
+        Ok(upgrade::answer(upgrade, parts.headers, connection, trail)?)
     }
 }
+
+/// A request as the app gets it, what its upgrade gets, and its trail.
+type Rewritten = (Request<Upload>, Option<Box<Upgrade>>, Arc<Trail>);
 
 /// A second request like this one, where sending it twice does no harm: it has no body, and its method is idempotent
 /// (RFC 9110 section 9.2.2).

@@ -5,3 +5,4 @@ pub use forward::Proxy;
 mod forward;
 mod headers;
 mod names;
+mod upgrade;

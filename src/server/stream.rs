@@ -37,6 +37,16 @@ impl<T> Stream<T> {
     pub(super) fn new(inner: T, activity: Arc<Activity>) -> Self {
         Self { inner, activity, linger: None }
     }
+
+    /// The stream itself, for what is no longer HTTP.
+    pub(super) fn into_inner(self) -> T {
+        self.inner
+    }
+
+    /// Whether our side was closed, or is being closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.linger.is_some()
+    }
 }
 
 impl<T: AsyncRead> AsyncRead for Stream<T> {

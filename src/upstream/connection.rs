@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -23,7 +24,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{Upload, stall::Stall};
-use crate::exchange::Trail;
+use crate::{exchange::Trail, tunnel::Stream};
 
 /// Larger header sections of an answer are refused.
 const MAX_HEADER_BYTES: usize = 256 * 1024;
@@ -33,10 +34,26 @@ pub struct Connection {
     sender: SendRequest<Upload>,
     driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Upload>>>,
     closed: bool,
+    count: Count,
+    stall: Stall,
+}
+
+/// A connection's place in the gauges.
+#[derive(Debug)]
+struct Count {
     /// Since when it has waited for its next request, if it does.
     resting: Option<Instant>,
     gauges: Gauges,
-    stall: Stall,
+}
+
+/// What a connection is after an answer that switches to another protocol.
+pub struct Switched {
+    /// The bare stream.
+    pub stream: Box<dyn Stream>,
+    /// What the app has sent behind its answer.
+    pub early: Bytes,
+    /// To be kept for as long as the stream: its place among the connections that are active.
+    pub place: Box<dyn Send>,
 }
 
 /// How many connections to the app there are.
@@ -75,8 +92,7 @@ impl Connection {
             sender,
             driver: Box::pin(driver),
             closed: false,
-            resting: None,
-            gauges,
+            count: Count { resting: None, gauges },
             stall: Stall::new(response_timeout),
         })
     }
@@ -90,21 +106,21 @@ impl Connection {
 
     /// It waits for its next request from now on.
     pub(super) fn rest(&mut self) {
-        self.resting = Some(Instant::now());
-        self.gauges.active.dec();
-        self.gauges.idle.inc();
+        self.count.resting = Some(Instant::now());
+        self.count.gauges.active.dec();
+        self.count.gauges.idle.inc();
     }
 
     /// It carries a request from now on.
     pub(super) fn work(&mut self) {
-        self.resting = None;
-        self.gauges.idle.dec();
-        self.gauges.active.inc();
+        self.count.resting = None;
+        self.count.gauges.idle.dec();
+        self.count.gauges.active.inc();
     }
 
     /// How long it has waited.
     pub(super) fn rested(&self) -> Duration {
-        self.resting.map_or(Duration::ZERO, |since| since.elapsed())
+        self.count.resting.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Sends a request, and drives the connection until the header of the answer is there; then gives it back.
@@ -128,6 +144,15 @@ impl Connection {
         if !self.closed {
             self.closed = self.driver.as_mut().poll(cx).is_ready();
         }
+    }
+
+    /// The stream itself, once the app has switched to another protocol; `None` when it has not.
+    pub fn into_switched(mut self) -> Option<Switched> {
+        // hyper ends a connection with the header of such an answer, without shutting it down.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        let Self { driver, closed, count, .. } = self;
+        let parts = closed.then(|| Pin::into_inner(driver).into_parts())?;
+        Some(Switched { stream: Box::new(parts.io.into_inner()), early: parts.read_buf, place: Box::new(count) })
     }
 
     /// Whether nothing more will come.
@@ -180,7 +205,7 @@ where
     }
 }
 
-impl Drop for Connection {
+impl Drop for Count {
     fn drop(&mut self) {
         if self.resting.is_some() {
             self.gauges.idle.dec()
@@ -194,7 +219,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("closed", &self.closed)
-            .field("resting", &self.resting)
+            .field("resting", &self.count.resting)
             .finish_non_exhaustive()
     }
 }

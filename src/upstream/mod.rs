@@ -5,7 +5,7 @@
 //! dropping it closes the connection to the app at once.
 
 pub use answer::{Answer, Broken};
-pub use connection::{Connection, Gauges, SendError};
+pub use connection::{Connection, Gauges, SendError, Switched};
 pub use pool::{ConnectError, Pool};
 pub use upload::{Limits, Upload};
 
