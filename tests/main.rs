@@ -33,3 +33,4 @@ mod startup;
 mod streaming;
 mod tls;
 mod upstream;
+mod websocket;
