@@ -32,5 +32,8 @@ mod shutdown;
 mod startup;
 mod streaming;
 mod tls;
+mod token_sources;
 mod upstream;
 mod websocket;
+mod websocket_apps;
+mod websocket_ends;

@@ -347,5 +347,10 @@ fn guarded(app: &impl App) -> (Sidegate, Issuer) {
 
 /// A handshake of alice's, with these header lines besides.
 pub(crate) fn request(target: &str, issuer: &Issuer, lines: &str) -> String {
-    format!("GET {target} HTTP/1.1\r\n{HANDSHAKE}Authorization: Bearer {}\r\n{lines}\r\n", issuer.token("alice"))
+    handshake(target, &format!("Authorization: Bearer {}\r\n{lines}", issuer.token("alice")))
+}
+
+/// A handshake with these header lines besides.
+pub(crate) fn handshake(target: &str, lines: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\n{HANDSHAKE}{lines}\r\n")
 }

@@ -1,6 +1,7 @@
 """Clients of the WebSocket apps: `websocket_clients.py KIND URL CA TOKEN [ORIGIN]` prints what it was told."""
 
 import asyncio
+import os
 import ssl
 import sys
 
@@ -17,7 +18,7 @@ bearer = {"Authorization": f"Bearer {token}"}
 async def talk(headers=None, **options):
     async with connect(url, ssl=trusted, origin=origin, additional_headers=headers, **options) as connection:
         print(await connection.recv(), connection.subprotocol)
-        for message in ["one", "two" * 50_000]:
+        for message in ["one", os.urandom(200_000)]:
             await connection.send(message)
             assert await connection.recv() == message
         ping = await connection.ping()
@@ -28,9 +29,10 @@ def shout():
     session = requests.Session()
     session.verify = authority
     client = socketio.SimpleClient(http_session=session)
-    client.connect(url, headers=bearer | {"Origin": origin}, transports=["websocket"])
+    # It says the origin of the URL by itself, as a page of the app does.
+    client.connect(url, headers=bearer, transports=["websocket"])
     client.emit("shout", "hello")
-    print(*client.receive(timeout=10), client.transport())
+    print(*client.receive(timeout=10), client.transport)
     client.disconnect()
 
 
