@@ -28,13 +28,7 @@ fn a_token_is_taken_from_where_it_may_be_and_the_app_does_not_see_it() {
         (&format!("/f?x=%20&token={token}&y"), String::new(), "/f?x=%20&y", vec![], vec![]),
         (&format!("/g?token={token}"), String::new(), "/g", vec![], vec![]),
         ("/h", protocol(&format!("chat, bearer, {token}")), "/h", vec!["chat"], vec![]),
-        (
-            "/i",
-            protocol(&format!("base64url.bearer.authorization.k8s.io.{encoded}, v1")),
-            "/i",
-            vec!["v1"],
-            vec![],
-        ),
+        ("/i", protocol(&format!("base64url.bearer.authorization.k8s.io.{encoded}, v1")), "/i", vec!["v1"], vec![]),
     ] {
         let answer = sidegate.wire().send(handshake(target, &lines)).answer();
         assert_eq!(answer.status, 101, "{target}: {}", answer.text());
@@ -97,7 +91,10 @@ fn headers_and_cookies_are_for_every_request() {
     let (sidegate, app, issuer) = before(Recorder::start(), sources, |builder| builder);
     let token = issuer.token("alice");
     assert_eq!(sidegate.get("/", &[&format!("X-Api-Token: {token}")]).status, 200);
-    assert_eq!((app.last_request().header("X-Api-Token"), app.last_request().header("X-Forwarded-User")), (None, Some("alice")));
+    assert_eq!(
+        (app.last_request().header("X-Api-Token"), app.last_request().header("X-Forwarded-User")),
+        (None, Some("alice"))
+    );
     // HTTP/2 sends cookies one by one; the app gets one line, without the token.
     let cookies = [("cookie", "a=1"), ("cookie", &format!("token={token}")), ("cookie", "b=2")];
     assert_eq!(H2::connect(&sidegate).send("POST", "/", &cookies, b"x").status, 200);
@@ -200,7 +197,9 @@ fn a_page_of_another_origin_opens_no_websocket_with_what_the_browser_adds_by_its
         assert_eq!(ask(&format!("/?token={token}"), origin).status, 101, "{origin}");
     }
     let before = app.requests().len();
-    for origin in ["", "Origin: https://localhost\r\n", "Origin: https://trusted.example\r\n", "Sec-Fetch-Site: same-origin\r\n"] {
+    for origin in
+        ["", "Origin: https://localhost\r\n", "Origin: https://trusted.example\r\n", "Sec-Fetch-Site: same-origin\r\n"]
+    {
         for ambient in [&cookie, &basic] {
             assert_eq!(ask("/", &format!("{origin}{ambient}")).status, 101, "{origin}");
         }

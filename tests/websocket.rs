@@ -107,7 +107,9 @@ fn an_app_that_does_not_switch_leaves_the_connection_to_http() {
         assert_eq!((&refusal[9..12], answer.text().as_str()), (answer.status.to_string().as_str(), "none"));
         assert_eq!((answer.header("Upgrade"), answer.header("Connection")), (None, None), "{refusal}");
         wire.answer().assert_refused(401, "credentials_missing");
-        wire.send("GET /orders HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().assert_refused(401, "credentials_missing");
+        wire.send("GET /orders HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .answer()
+            .assert_refused(401, "credentials_missing");
         assert_eq!(wire.send(request("/again", &issuer, "")).answer().text(), "none");
         assert_eq!(app.requests().iter().map(Received::target).collect::<Vec<_>>(), ["/ws", "/again"]);
         sidegate.wait_for_metric("sidegate_tunnels", &[], 0.0);
@@ -152,7 +154,10 @@ fn what_is_not_one_plain_request_for_a_websocket_is_a_request_like_any_other() {
     let host = format!("Host: localhost\r\nAuthorization: Bearer {}\r\n", issuer.token("alice"));
     for (what, asked) in [
         ("another protocol", "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"),
-        ("h2c with its settings", "GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
+        (
+            "h2c with its settings",
+            "GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        ),
         ("two protocols", "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket, h2c\r\n"),
         ("two headers", "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n"),
         ("two different headers", "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n"),

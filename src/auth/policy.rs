@@ -157,8 +157,7 @@ impl Policy {
             let refused = |reason| Refused(reason, identity::Method::Jwt);
             self.check_origin(found.ambient, target, headers).map_err(refused)?;
             let Found { token, source, .. } = found;
-            let (identity, remembered) =
-                issuers.authenticate(&token, source, now, &self.mapping).map_err(refused)?;
+            let (identity, remembered) = issuers.authenticate(&token, source, now, &self.mapping).map_err(refused)?;
             return Ok(Proof::Known { identity, remembered });
         }
         let value = sources::authorization(headers).map_err(none)?.ok_or(none(Reason::CredentialsMissing))?;

@@ -24,9 +24,9 @@ mod path;
 mod place;
 mod problems;
 mod rule;
-mod token_source;
 #[cfg(test)]
 mod tests;
+mod token_source;
 pub(crate) mod units;
 mod upstream;
 mod yaml;

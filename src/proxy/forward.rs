@@ -78,7 +78,9 @@ impl Proxy {
             let (sent, mut request, upgrade, trail) = first?;
             if let Some(sent) = sent {
                 match sent.await {
-                    Ok((response, connection)) => return self.answer(response, connection, start, head, upgrade, trail),
+                    Ok((response, connection)) => {
+                        return self.answer(response, connection, start, head, upgrade, trail);
+                    }
                     // The app closed the connection while it was idle: that says nothing about the request.
                     Err(SendError::Unsent(unsent)) => request = Some(unsent),
                     Err(error @ SendError::Timeout) => return Err(failed(error, &trail)),

@@ -95,7 +95,9 @@ impl WebSocketApp {
     pub(crate) fn start(library: Library) -> Self {
         let gunicorn = |arguments: &[&str]| {
             let mut command = python("gunicorn");
-            command.args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"]).args(arguments);
+            command
+                .args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"])
+                .args(arguments);
             command.arg(format!("--chdir={HERE}/tests/apps"));
             command
         };

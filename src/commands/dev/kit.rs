@@ -109,11 +109,7 @@ impl Plan {
                 ..Listen::default()
             },
             upstream: Upstream { address: upstream, ..Upstream::default() },
-            auth: Auth {
-                jwt: vec![self.issuer(folder)?],
-                basic: Some(self.users(folder)?),
-                ..Auth::default()
-            },
+            auth: Auth { jwt: vec![self.issuer(folder)?], basic: Some(self.users(folder)?), ..Auth::default() },
             rules: self.rules(),
             admin: Admin { address: self.admin },
             log: Log { level: Level::Warn, access: AccessLog::Combined },
