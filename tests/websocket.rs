@@ -184,6 +184,27 @@ fn what_is_not_one_plain_request_for_a_websocket_is_a_request_like_any_other() {
 }
 
 #[test]
+fn a_refused_upload_that_asked_for_an_upgrade_sees_its_refusal() {
+    // Java's client asks for h2c with whatever it sends in the clear. A socket that is closed with bytes unread resets
+    // the connection, and the reset overtakes the answer.
+    let app = echo();
+    let sidegate = Sidegate::before(&app).jwt(&Issuer::new()).rule(json!({ "allow": "authenticated" })).plaintext();
+    let sidegate = sidegate.start();
+    for _ in 0..20 {
+        let mut wire = sidegate.wire();
+        let head = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                    HTTP2-Settings: AAMAAABk\r\nContent-Length: 10000000\r\n\r\n";
+        wire.send(head);
+        for _ in 0..100 {
+            wire.send([0; 10_000]);
+        }
+        wire.answer().assert_refused(401, "credentials_missing");
+        assert_eq!(wire.read_to_end(), b"");
+    }
+    assert!(app.requests().is_empty());
+}
+
+#[test]
 fn what_is_sent_right_behind_the_handshake_arrives() {
     let app = Recorder::scripted(|_, stream| {
         stream.write_all(&[SWITCHING, b"\r\nfrom the app"].concat())?;

@@ -1,3 +1,4 @@
+//! A tunnel between two streams in memory, with the clock in the hand of the test.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use http::HeaderMap;
