@@ -83,6 +83,8 @@ impl Tunnel {
                 clock.moved();
             }
             let end = match (up_polled, down_polled) {
+                // The app had ended, and so takes nothing more: that is no news.
+                (Poll::Ready(Err(Broken::Target)), Poll::Ready(Ok(()))) => None,
                 (Poll::Ready(Err(Broken::Target)), _) | (_, Poll::Ready(Err(Broken::Source))) => {
                     Some(Reason::UpstreamBroken)
                 }
@@ -157,7 +159,8 @@ impl Way {
             match self.state {
                 State::Ended => return Poll::Ready(Ok(())),
                 State::Ending => {
-                    ready!(Pin::new(&mut *target).poll_shutdown(cx)).map_err(broken)?;
+                    // It fails where the target is gone already, and then there is nobody to be told.
+                    let _ = ready!(Pin::new(&mut *target).poll_shutdown(cx));
                     self.state = State::Ended;
                 }
                 State::Open => {

@@ -105,3 +105,37 @@ async fn its_end_comes_whatever_it_does() {
     running.await.unwrap();
     assert_eq!(trail.failure(), Some(Reason::JwtExpired));
 }
+
+#[tokio::test]
+async fn an_app_that_breaks_off_is_told_from_one_that_had_ended() {
+    for (read, reason) in [(Err(io::ErrorKind::ConnectionReset), Some(Reason::UpstreamBroken)), (Ok(()), None)] {
+        let trail = Arc::new(Trail::new(&HeaderMap::new()));
+        let tunnel = Tunnel::new(Box::new(Gone(read)), Bytes::new(), Box::new(()), FREE, trail.clone());
+        let (_client, ours) = duplex(1024);
+        tunnel.run(ours, Bytes::from_static(b"more")).await;
+        assert_eq!(trail.failure(), reason);
+    }
+}
+
+/// An app that takes nothing more, and whose own side has broken off, or ended.
+struct Gone(Result<(), io::ErrorKind>);
+
+impl AsyncRead for Gone {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.map_err(io::Error::from))
+    }
+}
+
+impl AsyncWrite for Gone {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+}
