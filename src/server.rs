@@ -203,7 +203,8 @@ impl Server {
     async fn switch(&self, mut stream: Stream<impl tunnel::Stream>, early: Bytes, next: Option<Box<Next>>) {
         if let Some(next) = next {
             let _open = Counted::new(&self.metrics.tunnels);
-            next.run(stream.into_inner(), early).await;
+            stream.switch();
+            next.run(stream, early).await;
         } else if !stream.is_closing() {
             // hyper leaves this to others where a client has asked for an upgrade, even if it got none.
             let _ = stream.shutdown().await;

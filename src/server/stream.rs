@@ -28,6 +28,7 @@ pin_project! {
         #[pin]
         inner: T,
         activity: Arc<Activity>,
+        switched: bool,
         // Set when our side is closed: until when the other side is listened to.
         linger: Option<Pin<Box<Sleep>>>,
     }
@@ -35,12 +36,12 @@ pin_project! {
 
 impl<T> Stream<T> {
     pub(super) fn new(inner: T, activity: Arc<Activity>) -> Self {
-        Self { inner, activity, linger: None }
+        Self { inner, activity, switched: false, linger: None }
     }
 
-    /// The stream itself, for what is no longer HTTP.
-    pub(super) fn into_inner(self) -> T {
-        self.inner
+    /// What comes now is no longer HTTP: closing our side leaves the other side open, to be read by whoever reads it.
+    pub(super) fn switch(&mut self) {
+        self.switched = true;
     }
 
     /// Whether our side was closed, or is being closed.
@@ -85,6 +86,9 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for Stream<T> {
     /// Closes our side, then reads what the client still sends, until it closes its own.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
+        if *this.switched {
+            return this.inner.poll_shutdown(cx);
+        }
         if this.linger.is_none() {
             ready!(this.inner.as_mut().poll_shutdown(cx))?;
         }
