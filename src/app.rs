@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::Arc,
     thread,
     time::Duration,
@@ -29,6 +30,9 @@ use crate::{
     tls::Tls,
     upstream::{Connections, Connector, Gauges},
 };
+
+/// How long what is cut off may take to be counted and logged.
+const CUT: Duration = Duration::from_secs(1);
 
 /// What was read and compiled from the configuration and the files that it names: all that can be wrong is found here,
 /// before a port is opened.
@@ -128,7 +132,7 @@ impl App {
         let rules = config.rules.iter().enumerate().map(|(i, rule)| rule.label(i)).collect();
         let metrics = Arc::new(Metrics::new(rules, tls.as_ref().map(|tls| tls.not_after)));
         let log = Arc::new(AccessLog::start(config.log.access, metrics.log_lines_lost.clone())?);
-        let drain = CancellationToken::new();
+        let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
         let server = Server {
             tls: tls.map(|tls| tls.config),
             proxy_protocol: config.listen.proxy_protocol,
@@ -137,6 +141,7 @@ impl App {
             places: Arc::new(Semaphore::new(connections(config.limits.max_connections.get()))),
             metrics: metrics.clone(),
             drain: drain.clone(),
+            cut: cut.clone(),
         };
         let places = Arc::new(Semaphore::new(config.limits.max_in_flight.get()));
         let policy = Arc::new(policy);
@@ -177,13 +182,15 @@ impl App {
             health.drain();
             sleep(config.shutdown.delay).await;
             drain.cancel();
-            let ended = async {
+            let mut ended = pin!(async {
                 for worker in workers {
                     let _ = worker.ended.await;
                 }
-            };
-            if timeout(config.shutdown.grace, ended).await.is_err() {
+            });
+            if timeout(config.shutdown.grace, ended.as_mut()).await.is_err() {
                 tracing::warn!(requests = metrics.in_flight.get(), "the grace period is over; what is left is cut off");
+                cut.cancel();
+                let _ = timeout(CUT, ended).await;
             }
             io::Result::Ok(())
         })?;

@@ -89,10 +89,12 @@ pub struct Trail {
     upstream_time: OnceLock<Duration>,
     received: AtomicU64,
     uploading: AtomicBool,
+    sent: AtomicU64,
 }
 
 impl Trail {
-    fn new(headers: &HeaderMap) -> Self {
+    /// The trail of a request with these headers.
+    pub fn new(headers: &HeaderMap) -> Self {
         Self {
             request_id: request_id(headers),
             verdict: OnceLock::new(),
@@ -100,6 +102,7 @@ impl Trail {
             upstream_time: OnceLock::new(),
             received: AtomicU64::new(0),
             uploading: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
         }
     }
 
@@ -138,7 +141,7 @@ impl Trail {
         self.received.fetch_add(bytes, Relaxed);
     }
 
-    /// Bytes of the request's body that arrived.
+    /// Bytes of the request's body that arrived, or of what followed an upgrade.
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }
@@ -151,6 +154,16 @@ impl Trail {
     /// Whether there is some of the request's body that the app has not been sent.
     pub fn is_uploading(&self) -> bool {
         self.uploading.load(Relaxed)
+    }
+
+    /// Counts bytes that followed an upgrade, on their way to the client.
+    pub fn send(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes that followed an upgrade, on their way to the client.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
     }
 }
 

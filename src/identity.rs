@@ -54,6 +54,8 @@ pub struct Identity {
     pub claims: Box<[Option<Value>]>,
     /// What the app is told, ready to be sent. Holds each configured header at most once.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// When the proof ends, with the leeway that its issuer is given, in seconds since 1970. A password has no end.
+    pub expires: Option<u64>,
 }
 
 /// Who is behind a request.

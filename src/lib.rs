@@ -46,12 +46,14 @@ pub mod admit;
 
 pub mod auth;
 pub mod identity;
+pub mod sources;
 pub mod target;
 
 pub mod proxy;
 
 pub mod body;
 pub mod compress;
+pub mod tunnel;
 pub mod upstream;
 
 pub mod admin;

@@ -66,6 +66,8 @@ reasons! {
     RuleDenied = FORBIDDEN "rule_denied" "You are not allowed to do this.",
     /// No rule matches, and what no rule allows is denied.
     NoRule = FORBIDDEN "no_rule" "Nothing allows this request.",
+    /// A page of another origin asks for a WebSocket with credentials that the browser adds by itself.
+    OriginDenied = FORBIDDEN "origin_denied" "This page may not open a WebSocket here.",
     /// A web page's origin is not one of `cors.origins`.
     PreflightDenied = FORBIDDEN "preflight_denied" "Pages of this origin may not ask.",
     /// The target can be read in more than one way.
@@ -86,6 +88,10 @@ reasons! {
     RequestTimeout = REQUEST_TIMEOUT "request_timeout" "The request took too long to arrive.",
     /// The body is larger than `limits.max_body_bytes`.
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" "The request body is too large.",
+    /// A WebSocket on which nothing went either way for `limits.upgrade_idle_timeout`.
+    UpgradeIdle = REQUEST_TIMEOUT "upgrade_idle" "The WebSocket was idle for too long.",
+    /// A WebSocket that has lasted for `limits.upgrade_lifetime`.
+    UpgradeLifetime = REQUEST_TIMEOUT "upgrade_lifetime" "The WebSocket has lasted for as long as it may.",
     /// `limits.max_in_flight` is reached, or too many passwords wait to be checked.
     Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests at once; try again shortly.",
     /// The app does not accept connections.

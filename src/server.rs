@@ -3,13 +3,22 @@
 //! Every wait has a limit of its own: the handshake, a request's header, the time between two requests, a client that
 //! does not read, the drain.
 
-use std::{convert::Infallible, io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
+use bytes::Bytes;
+use hyper::server::conn::http1::Parts;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     select,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
@@ -19,8 +28,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::listener::Bound;
 use self::{
-    activity::{Activity, Watched},
-    drive::drive,
+    activity::{Activity, Next},
+    drive::{End, drive},
     gate::Gate,
     listener::{Listener, Socket},
     stream::Stream,
@@ -32,6 +41,7 @@ use crate::{
     reason::Reason,
     stack::HttpService,
     telemetry::Metrics,
+    tunnel::Duplex,
 };
 
 mod activity;
@@ -86,6 +96,8 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// When to take no more connections, and end those that are idle.
     pub drain: CancellationToken,
+    /// When to end all that is left.
+    pub cut: CancellationToken,
 }
 
 impl Server {
@@ -102,7 +114,11 @@ impl Server {
         }
         drop(listener);
         connections.close();
-        connections.wait().await;
+        // What is left is dropped with the runtime, and so is counted and logged.
+        select! {
+            () = connections.wait() => {}
+            () = server.cut.cancelled() => {}
+        }
         Ok(())
     }
 
@@ -199,19 +215,21 @@ impl Server {
                 exchange.refusal =
                     if http2 { fields::check(&exchange.request, heads).err() } else { activity.refusal() };
                 let answer = service.clone().call(exchange);
-                async move {
-                    let response = answer.await?;
-                    busy.answer(response.status());
-                    Ok::<_, Infallible>(response.map(|body| Watched::new(body, busy)))
-                }
+                async move { answer.await.map(|response| busy.watch(response)) }
             }
         });
         let result = if http2 {
             let connection = self.http2().serve_connection(io, service);
             drive(pin!(connection), &activity, &self.limits, true, &self.drain).await
         } else {
-            let connection = self.http1().serve_connection(io, service);
-            drive(pin!(connection), &activity, &self.limits, false, &self.drain).await
+            let mut connection = self.http1().serve_connection(io, service);
+            let result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
+            if result == Ok(End::Done) {
+                let Parts { io, read_buf, .. } = connection.into_parts();
+                // Boxed: of all connections few come here.
+                Box::pin(self.switch(io.into_inner(), read_buf, activity.next())).await;
+            }
+            result
         };
         // A refusal is an answer like any other, so the library knows of no error.
         match activity.refusal() {
@@ -231,6 +249,18 @@ impl Server {
         head::Limits {
             bytes: usize::try_from(self.limits.max_header_bytes).unwrap_or(usize::MAX),
             lines: self.limits.max_headers.get(),
+        }
+    }
+
+    /// What becomes of a connection when HTTP has ended on it. `early` is what the client has sent since.
+    async fn switch(&self, mut stream: Stream<impl Duplex>, early: Bytes, next: Option<Box<Next>>) {
+        if let Some(next) = next {
+            let _open = Counted::new(&self.metrics.tunnels);
+            stream.switch();
+            next.run(stream, early).await;
+        } else if !stream.is_closing() {
+            // hyper leaves this to others where a client has asked for an upgrade, even if it got none.
+            let _ = stream.shutdown().await;
         }
     }
 

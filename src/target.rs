@@ -4,8 +4,10 @@ use http::{Method, Request, header::HeaderValue, uri::PathAndQuery};
 
 mod host;
 mod path;
+mod upgrade;
 
 use self::host::Host;
+pub use self::upgrade::{WEBSOCKET, is_to_websocket};
 use crate::{config::Paths, reason::Reason};
 
 /// What a request is for. What is matched is what is forwarded.
@@ -18,6 +20,8 @@ pub struct Target {
     /// Whether apps may read the path in different ways. Then [`Target::settle`] has to decide.
     doubtful: bool,
     host: Host,
+    /// Whether it is to become a WebSocket.
+    upgrade: bool,
 }
 
 /// Why a target is refused, and by whose setting.
@@ -53,7 +57,14 @@ impl Target {
         let decoded = if path::is_plain(forwarded.path()) { None } else { Some(path::decode(forwarded.path())?) };
         let doubtful = decoded.as_deref().is_some_and(|path| !path::is_certain(path));
         let host = Host::of(request)?;
-        Ok(Self { forwarded, decoded: decoded.map(String::into_boxed_str), doubtful, host })
+        let upgrade = upgrade::is_requested(request);
+        Ok(Self { forwarded, decoded: decoded.map(String::into_boxed_str), doubtful, host, upgrade })
+    }
+
+    /// Whether the request asks to become a WebSocket. Only then may the app's answer be a tunnel, and a token be where
+    /// browsers can put it for a WebSocket alone.
+    pub fn is_upgrade(&self) -> bool {
+        self.upgrade
     }
 
     /// The rule that decides: what `find` says of the host's name and of every reading of the path. `paths` are the

@@ -7,5 +7,6 @@ pub mod basic;
 mod claims;
 mod guard;
 mod jwt;
+mod pages;
 mod policy;
 mod rules;

@@ -3,15 +3,13 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use http::{
-    HeaderMap, Method,
-    header::{AUTHORIZATION, HeaderValue},
-};
+use http::{HeaderMap, Method};
 
 use super::{
     basic::{Credentials, PasswordCheck, User, Users},
     claims::Mapping,
     jwt::Issuers,
+    pages,
     rules::{self, Asked, Demand, Rule},
 };
 use crate::{
@@ -20,6 +18,7 @@ use crate::{
     exchange::Verdict,
     identity::{self, Caller, Identity},
     reason::Reason,
+    sources::{self, Found},
     target::{Target, Unsettled},
 };
 
@@ -34,6 +33,8 @@ pub struct Policy {
     mapping: Mapping,
     challenges: Arc<Challenges>,
     passes_preflights: bool,
+    /// Whose pages may open a WebSocket with credentials that a browser adds by itself.
+    trusted_origins: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -104,9 +105,16 @@ impl Policy {
         let rules = problems.keep(rules::compile(&config.rules, config.paths, &mut mapping));
         match (rules, issuers, passwords) {
             (Some(rules), Some(issuers), Some(passwords)) => {
-                let paths = config.paths;
-                let passes_preflights = config.cors.preflight == config::Preflight::Pass;
-                let policy = Self { rules, paths, issuers, passwords, mapping, challenges, passes_preflights };
+                let policy = Self {
+                    rules,
+                    paths: config.paths,
+                    issuers,
+                    passwords,
+                    mapping,
+                    challenges,
+                    passes_preflights: config.cors.preflight == config::Preflight::Pass,
+                    trusted_origins: config.auth.trusted_origins.clone(),
+                };
                 problems.or((policy, warnings))
             }
             _ => Err(problems),
@@ -130,7 +138,7 @@ impl Policy {
         if matches!(self.rules[rule].demand, Demand::Nothing) {
             return Decision::permit_anyone(rule);
         }
-        match self.identify(headers, now) {
+        match self.identify(target, headers, now) {
             Ok(Proof::Known { identity, remembered }) => self.judge(identity, remembered, rule),
             Ok(Proof::Unchecked(check)) => Decision::Verify(Pending { check, rule }),
             Err(Refused(reason, method)) => {
@@ -174,18 +182,24 @@ impl Policy {
         }
     }
 
-    /// Who is calling, or what has to be checked to know it.
-    fn identify(&self, headers: &HeaderMap, now: SystemTime) -> Result<Proof, Refused> {
-        let value = authorization(headers)?;
-        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
-        if let Some(issuers) = self.issuers.as_ref().filter(|_| scheme.eq_ignore_ascii_case(b"bearer")) {
+    /// Who is calling, or what has to be checked to know it. A token comes before a password.
+    fn identify(&self, target: &Target, headers: &HeaderMap, now: SystemTime) -> Result<Proof, Refused> {
+        let none = |reason| Refused(reason, identity::Method::None);
+        if let Some(issuers) = &self.issuers
+            && let Some(found) = issuers.sources.find(headers, target).map_err(none)?
+        {
             let refused = |reason| Refused(reason, identity::Method::Jwt);
-            let token = value[scheme.len()..].trim_ascii();
-            let (identity, remembered) = issuers.authenticate(token, now, &self.mapping).map_err(refused)?;
+            self.check_origin(found.ambient, target, headers).map_err(refused)?;
+            let Found { token, source, .. } = found;
+            let (identity, remembered) = issuers.authenticate(&token, source, now, &self.mapping).map_err(refused)?;
             return Ok(Proof::Known { identity, remembered });
         }
-        if let Some(passwords) = self.passwords.as_ref().filter(|_| scheme.eq_ignore_ascii_case(b"basic")) {
+        let value = sources::authorization(headers).map_err(none)?.ok_or(none(Reason::CredentialsMissing))?;
+        if let Some(passwords) = &self.passwords
+            && sources::after_scheme(value, "basic").is_some()
+        {
             let refused = |reason| Refused(reason, identity::Method::Basic);
+            self.check_origin(true, target, headers).map_err(refused)?;
             let credentials = Credentials::parse(value).map_err(|_| refused(Reason::BasicMalformed))?;
             let Some(user) = passwords.users.remembered(&credentials) else {
                 return Ok(Proof::Unchecked(passwords.users.check(credentials)));
@@ -193,7 +207,16 @@ impl Policy {
             let identity = self.user_identity(&user).ok_or(refused(Reason::PasswordWrong))?;
             return Ok(Proof::Known { identity: Arc::new(identity), remembered: true });
         }
-        Err(Refused(Reason::CredentialsMissing, identity::Method::None))
+        Err(none(Reason::CredentialsMissing))
+    }
+
+    /// Refuses a WebSocket that a page of another origin opens with `ambient` credentials: those of its visitor.
+    fn check_origin(&self, ambient: bool, target: &Target, headers: &HeaderMap) -> Result<(), Reason> {
+        let asks = ambient && target.is_upgrade();
+        if asks && !pages::may_open(headers, target.host(), &self.trusted_origins) {
+            return Err(Reason::OriginDenied);
+        }
+        Ok(())
     }
 
     fn judge(&self, identity: Arc<Identity>, remembered: bool, rule: usize) -> Decision {
@@ -233,15 +256,6 @@ impl Decision {
         let verdict = Verdict { method, identity: None, rule, refusal: Some(denial.reason), remembered: false };
         Self::Deny(denial, verdict)
     }
-}
-
-/// The one `Authorization` header.
-fn authorization(headers: &HeaderMap) -> Result<&[u8], Refused> {
-    let refused = |reason| Refused(reason, identity::Method::None);
-    let mut values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let value = values.next().ok_or(refused(Reason::CredentialsMissing))?;
-    // Two readers could choose differently.
-    if values.next().is_some() { Err(refused(Reason::CredentialsAmbiguous)) } else { Ok(value) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
 
 use super::{
-    Rule,
+    Rule, TokenSource,
     findings::{Findings, member},
     identity::check_claim,
     units,
@@ -24,6 +24,8 @@ pub struct Auth {
     pub jwt: Vec<Jwt>,
     /// Passwords.
     pub basic: Option<Basic>,
+    /// Origins, besides that of the request itself, whose pages may open a WebSocket with a cookie or a password.
+    pub trusted_origins: Vec<String>,
 }
 
 /// One issuer whose tokens are accepted.
@@ -46,6 +48,9 @@ pub struct Jwt {
     /// How far the issuer's clock may be off ours.
     #[serde(default = "leeway", with = "units::duration")]
     pub leeway: Duration,
+    /// Where its tokens may be, in the order in which they are looked for.
+    #[serde(default = "TokenSource::defaults")]
+    pub token_from: Vec<TokenSource>,
     /// The claim that lists the groups: a dotted path (`realm_access.roles`) or a JSON pointer.
     #[serde(default = "groups_claim")]
     pub groups_claim: String,
@@ -175,6 +180,7 @@ impl Jwt {
         if let Err(what) = check_claim(&self.groups_claim) {
             findings.push(member(key, "groups_claim"), what, "");
         }
+        TokenSource::check_all(&self.token_from, key, findings);
         let accepted = self.accepted_algorithms();
         if accepted.is_empty() {
             let what = "the list is empty, so that no token is accepted";
@@ -222,6 +228,13 @@ impl Auth {
         if let Some(basic) = &self.basic {
             basic.check(findings);
         }
+        for (i, origin) in self.trusted_origins.iter().enumerate() {
+            if !is_origin(origin) {
+                let what = format!("`{origin}` is not the origin of a page");
+                let key = findings.element("auth.trusted_origins", i);
+                findings.push(key, what, "write it like https://app.example.com, with no path behind it");
+            }
+        }
     }
 
     fn check_presence(&self, rules: &[Rule], findings: &mut Findings<'_>) {
@@ -242,6 +255,13 @@ impl Auth {
             findings.push("rules", what, "begin with `rules: [{ allow: authenticated }]`");
         }
     }
+}
+
+/// Whether this is what a browser says in `Origin` (RFC 6454 section 6.1).
+fn is_origin(text: &str) -> bool {
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = authority.filter(|authority| !authority.contains(['@', '*']));
+    authority.is_some_and(|authority| authority.parse::<http::uri::Authority>().is_ok())
 }
 
 impl Basic {

@@ -128,17 +128,30 @@ fn check_header(header: &str) -> Result<(), (String, &'static str)> {
     if HeaderName::try_from(header).is_err() {
         return Err((format!("`{header}` is not the name of a header"), "write letters, digits and `-`"));
     }
-    let name = header.to_ascii_lowercase();
-    if OURS.contains(&name.as_str()) {
+    if is_ours(header) {
         return Err((format!("`{header}` is set by sidegate itself"), "choose another name, like X-Forwarded-User"));
     }
-    if HTTP.contains(&name.as_str()) || name.starts_with("proxy-") || name.starts_with("sec-") {
+    if is_of_http(header) {
         return Err((
             format!("`{header}` belongs to HTTP itself and cannot carry an identity"),
             "choose another name, like X-Forwarded-User",
         ));
     }
     Ok(())
+}
+
+/// Whether a header has a meaning of its own, so that nothing can be told in it.
+pub(super) fn is_reserved(header: &str) -> bool {
+    is_ours(header) || is_of_http(header)
+}
+
+fn is_ours(header: &str) -> bool {
+    OURS.contains(&header.to_ascii_lowercase().as_str())
+}
+
+fn is_of_http(header: &str) -> bool {
+    let name = header.to_ascii_lowercase();
+    HTTP.contains(&name.as_str()) || name.starts_with("proxy-") || name.starts_with("sec-")
 }
 
 /// `header` as those see it who take every separator, and every case, for the same.

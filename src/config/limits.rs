@@ -36,6 +36,14 @@ pub struct Limits {
     pub client_idle_timeout: Duration,
     /// Requests at once on one HTTP/2 connection.
     pub http2_streams: u32,
+    /// How long nothing may go either way through a WebSocket. 0 = no limit.
+    #[serde(with = "units::duration")]
+    pub upgrade_idle_timeout: Duration,
+    /// How long a WebSocket may last. 0 = no limit.
+    #[serde(with = "units::duration")]
+    pub upgrade_lifetime: Duration,
+    /// Whether a WebSocket may outlast the token that opened it.
+    pub upgrade_past_expiry: bool,
 }
 
 impl Default for Limits {
@@ -50,6 +58,9 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             client_idle_timeout: Duration::from_secs(75),
             http2_streams: 100,
+            upgrade_idle_timeout: Duration::from_secs(300),
+            upgrade_lifetime: Duration::ZERO,
+            upgrade_past_expiry: false,
         }
     }
 }

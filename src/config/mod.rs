@@ -32,6 +32,7 @@ mod problems;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod token_source;
 pub(crate) mod units;
 mod upstream;
 mod yaml;
@@ -52,6 +53,7 @@ pub use path::PathPattern;
 pub use paths::{Handling, Paths, RulePaths};
 pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
+pub use token_source::TokenSource;
 pub use upstream::{Upstream, UpstreamTls};
 
 use self::{

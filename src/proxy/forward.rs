@@ -1,29 +1,23 @@
 //! Sends what is permitted to the app, and streams the answer back.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TE, TRAILER},
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
     request,
-    uri::Scheme,
 };
 use hyper::body::{Body as _, Incoming};
-use tokio::time::Instant;
 
-use super::{
-    compression::{Compression, Wish},
-    headers::Rewrite,
-};
+use super::translate::{Asked, Translation};
 use crate::{
     auth::Permitted,
     body::Body,
     config,
     denial::Denial,
-    exchange::{Exchange, Trail, discard},
+    exchange::Trail,
     reason::Reason,
-    target::Target,
-    upstream::{Answer, ConnectError, Connection, Connections, Lease, Limits, SendError, Shared, Upload},
+    upstream::{ConnectError, Connection, Connections, Lease, SendError, Shared, Upload},
 };
 
 /// A connection that has rested for less is not closed by an idle timeout of the app. Shorter than the pauses of all but
@@ -37,22 +31,9 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub struct Proxy {
     app: Connections,
-    headers: Arc<Rewrite>,
-    upload: Limits,
-    compression: Option<Compression>,
+    translation: Translation,
     /// The largest body without a length that is read before the app is asked, in bytes. 0 = none is.
     buffer: u64,
-}
-
-/// What the answer depends on.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    start: Instant,
-    head: bool,
-    /// Whether the client said that it takes trailers.
-    trailers: bool,
-    /// The coding that the client wants the body in.
-    wish: Wish,
 }
 
 /// What could be done with a request at once.
@@ -66,17 +47,8 @@ enum First<F> {
 impl Proxy {
     /// A way to the app over its `connections`.
     pub fn new(config: &config::Config, connections: Connections) -> Self {
-        let max_bytes = match config.limits.max_body_bytes {
-            0 => u64::MAX,
-            bytes => bytes,
-        };
-        Self {
-            app: connections,
-            headers: Arc::new(Rewrite::new(&config.identity)),
-            upload: Limits { max_bytes, idle_timeout: config.upstream.idle_timeout },
-            compression: Compression::compile(&config.compression),
-            buffer: config.upstream.buffer_request,
-        }
+        let http2 = matches!(connections, Connections::Shared(_));
+        Self { app: connections, translation: Translation::new(config, http2), buffer: config.upstream.buffer_request }
     }
 
     /// Sends a permitted request to the app: over an idle connection, or over a new one. It is sent a second time only
@@ -90,7 +62,7 @@ impl Proxy {
         self: Arc<Self>,
         permitted: Permitted,
     ) -> impl Future<Output = Result<Response<Body>, Denial>> + Send + use<> {
-        let first = self.rewrite(permitted).map(|(request, asked, trail)| match self.idle(&request) {
+        let first = self.translation.to_app(permitted).map(|(request, asked, trail)| match self.idle(&request) {
             None => (First::Waits(Box::new(request)), asked, trail),
             Some((connection, rest)) => {
                 // A copy costs as much as the decision. An app that closes a connection which it used a moment ago says
@@ -104,7 +76,7 @@ impl Proxy {
             let request = match first {
                 First::Waits(request) => request,
                 First::Sent(sent, copy) => match (sent.await, copy) {
-                    (Ok((response, connection)), _) => return Ok(self.answer(response, connection, asked, trail)),
+                    (Ok((response, connection)), _) => return self.answer(response, connection, asked, trail),
                     // The app closed the connection while it was idle: that says nothing about the request.
                     (Err(SendError::Unsent(unsent)), _) => unsent,
                     (Err(SendError::Broken(_) | SendError::Closed), Some(copy)) => copy,
@@ -143,6 +115,7 @@ impl Proxy {
             let gathered = request.body_mut().gather(self.buffer).await;
             let length = gathered.map_err(|_| trail.failure().unwrap_or(Reason::RequestIncomplete))?;
             if let Some(length) = length {
+                request.headers_mut().remove(TRANSFER_ENCODING);
                 request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             pool.check_out()
@@ -151,14 +124,14 @@ impl Proxy {
         };
         if let Some((connection, _)) = idle {
             match connection.send(*request, trail.clone()).await {
-                Ok((response, connection)) => return Ok(self.answer(response, connection, asked, trail)),
+                Ok((response, connection)) => return self.answer(response, connection, asked, trail),
                 Err(SendError::Unsent(unsent)) => request = unsent,
                 Err(error) => return Err(failed(error, &trail)),
             }
         }
         let connection = pool.connect().await.map_err(unreachable)?;
         match connection.send(*request, trail.clone()).await {
-            Ok((response, connection)) => Ok(self.answer(response, connection, asked, trail)),
+            Ok((response, connection)) => self.answer(response, connection, asked, trail),
             Err(error) => Err(failed(error, &trail)),
         }
     }
@@ -174,43 +147,14 @@ impl Proxy {
         for _ in 0..ATTEMPTS {
             let open = shared.open().await.map_err(unreachable)?;
             match shared.send(open, *request, &trail).await {
-                Ok((response, stream)) => return Ok(self.answer_on(response, Lease::Shared(stream), asked, trail)),
+                Ok((response, stream)) => {
+                    return Ok(self.translation.to_client(response, Lease::Shared(stream), &asked, trail));
+                }
                 Err(SendError::Unsent(unsent)) => request = unsent,
                 Err(error) => return Err(failed(error, &trail)),
             }
         }
         Err(Reason::UpstreamBroken.into())
-    }
-
-    /// The request as the app gets it.
-    fn rewrite(&self, permitted: Permitted) -> Result<(Request<Upload>, Asked, Arc<Trail>), Denial> {
-        let (caller, target, exchange) = permitted.into_parts();
-        let Exchange { request, origin, trail, .. } = exchange;
-        let wish = self.compression.as_ref().map_or(Wish::NONE, |compression| compression.wish(&request));
-        let (mut parts, body) = request.into_parts();
-        let size = body.size_hint();
-        if size.lower() > self.upload.max_bytes {
-            discard(body, parts.version);
-            return Err(Reason::BodyTooLarge.into());
-        }
-        // Framed anew: hyper has checked the length, and a body of no bytes is not the same as no body.
-        let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
-        let head = parts.method == Method::HEAD;
-        let asked = Asked { start: Instant::now(), head, trailers: takes_trailers(&parts.headers), wish };
-        self.headers.to_app(&mut parts.headers, &target, &origin, &caller, &trail.request_id);
-        if let Some(length) = length {
-            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        parts.uri = Uri::from(target.forwarded().clone());
-        let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
-        parts.extensions.clear();
-        let mut upload = Upload::new(body, version, self.upload, trail.clone());
-        if let Connections::Shared(_) = self.app {
-            to_http2(&mut parts, &target, asked.trailers)?;
-            let headers = self.headers.clone();
-            upload = upload.with_trailers(Arc::new(move |trailers| headers.trailers_to_app(trailers)));
-        }
-        Ok((Request::from_parts(parts, upload), asked, trail))
     }
 
     /// The answer that came over a connection of its own, as the client gets it.
@@ -220,59 +164,18 @@ impl Proxy {
         connection: Connection,
         asked: Asked,
         trail: Arc<Trail>,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, Denial> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.translation.switch(response, connection, asked, trail);
+        }
         // These have no body, and some apps send one all the same: what is left of it would be the next client's answer.
         let bodiless = asked.head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let pool = match &self.app {
             Connections::Pool(pool) if !bodiless => Some(pool.clone()),
             Connections::Pool(_) | Connections::Shared(_) => None,
         };
-        self.answer_on(response, Lease::Own(connection, pool), asked, trail)
+        Ok(self.translation.to_client(response, Lease::Own(connection, pool), &asked, trail))
     }
-
-    /// The answer as the client gets it.
-    fn answer_on(&self, response: Response<Incoming>, lease: Lease, asked: Asked, trail: Arc<Trail>) -> Response<Body> {
-        trail.answered_after(asked.start.elapsed());
-        let (mut parts, source) = response.into_parts();
-        // hyper's HTTP/1.1 server sends the trailers that this header announces, to clients that asked for them.
-        let announced = if asked.trailers { parts.headers.remove(TRAILER) } else { None };
-        self.headers.to_client(&mut parts.headers);
-        if let Some(announced) = announced {
-            parts.headers.insert(TRAILER, announced);
-        }
-        parts.extensions.clear();
-        let answer = Answer::new(source, lease, self.upload.idle_timeout, trail);
-        let body = match &self.compression {
-            None => Body::from(answer),
-            Some(compression) => compression.apply(asked.wish, asked.head, &mut parts, answer),
-        };
-        Response::from_parts(parts, body)
-    }
-}
-
-/// Whether a client says that it takes trailers (RFC 9110 section 10.1.4).
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    let says = |value: &HeaderValue| {
-        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    };
-    headers.get_all(TE).iter().any(says)
-}
-
-/// Makes of a request for HTTP/1.1 one for HTTP/2 (RFC 9113 section 8.3.1).
-fn to_http2(parts: &mut request::Parts, target: &Target, trailers: bool) -> Result<(), Reason> {
-    parts.uri = Uri::builder()
-        .scheme(Scheme::HTTP)
-        .authority(target.host().as_bytes())
-        .path_and_query(target.forwarded().clone())
-        .build()
-        .map_err(|_| Reason::HeaderInvalid)?;
-    parts.version = Version::HTTP_2;
-    parts.headers.remove(HOST);
-    if trailers {
-        // A gRPC server refuses a client that does not say so.
-        parts.headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    Ok(())
 }
 
 /// A second request like this one, where sending it twice does no harm: it has no body, and its method is idempotent

@@ -6,3 +6,5 @@ mod compression;
 mod forward;
 mod headers;
 mod names;
+mod translate;
+mod upgrade;

@@ -1,6 +1,7 @@
 //! What a connection is doing, so that one timer per connection can keep all of its limits.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -10,12 +11,17 @@ use std::{
     time::Duration,
 };
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::{config::Limits, reason::Reason};
+use crate::{
+    config::Limits,
+    reason::Reason,
+    tunnel::{Duplex, Tunnel},
+};
 
 /// The state of one connection. Its task and those of its HTTP/2 streams share it, on one thread.
 #[derive(Debug)]
@@ -43,6 +49,28 @@ struct UnderWay {
     untaken: Vec<Arc<AtomicU64>>,
     /// Who waits for one of them to end.
     waiting: Option<Waker>,
+    /// What the connection becomes when the last answer is sent.
+    next: Option<Box<Next>>,
+}
+
+/// A tunnel, and what its request holds until it ends.
+#[derive(Debug)]
+pub(super) struct Next {
+    tunnel: Tunnel,
+    _request: Box<dyn Held>,
+}
+
+/// Whatever is kept only to be dropped.
+trait Held: fmt::Debug + Send {}
+
+impl<T: fmt::Debug + Send> Held for T {}
+
+impl Next {
+    /// Connects the client, who has sent `early` already, with the app, for as long as that lasts.
+    pub(super) async fn run(self, client: impl Duplex, early: Bytes) {
+        let Self { tunnel, _request } = self;
+        tunnel.run(client, early).await;
+    }
 }
 
 /// What a connection's timer finds when it fires.
@@ -72,6 +100,10 @@ impl Activity {
         }
     }
 
+    /// What the connection has become.
+    pub(super) fn next(&self) -> Option<Box<Next>> {
+        self.lock().next.take()
+    }
     /// A request has arrived, and lasts until the value is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Busy {
         self.served.fetch_add(1, Relaxed);
@@ -191,6 +223,19 @@ impl Busy {
             self.activity.tunnel.store(true, Relaxed);
         }
     }
+
+    /// Watches the body of the answer. The body of an answer that switches to another protocol holds what the request
+    /// takes up, and is kept for as long as the tunnel that comes with it; hyper would drop it with the header.
+    pub(super) fn watch<B: fmt::Debug + Send + 'static>(self, mut response: Response<B>) -> Response<Watched<B>> {
+        self.answer(response.status());
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return response.map(|body| Watched::new(Some(body), self));
+        }
+        let tunnel = Tunnel::take(response.extensions_mut());
+        let (parts, body) = response.into_parts();
+        self.activity.lock().next = tunnel.map(|tunnel| Box::new(Next { tunnel, _request: Box::new(body) }));
+        Response::from_parts(parts, Watched::new(None, self))
+    }
 }
 
 impl Drop for Busy {
@@ -214,13 +259,13 @@ pin_project! {
     #[derive(Debug)]
     pub(super) struct Watched<B> {
         #[pin]
-        body: B,
+        body: Option<B>,
         busy: Busy,
     }
 }
 
 impl<B> Watched<B> {
-    pub(super) fn new(body: B, busy: Busy) -> Self {
+    fn new(body: Option<B>, busy: Busy) -> Self {
         // The header is what the client has to take first.
         busy.untaken.store(busy.activity.milliseconds(), Relaxed);
         Self { body, busy }
@@ -235,7 +280,8 @@ impl<B: Body> Body for Watched<B> {
         let this = self.project();
         // hyper asks for more when the client has taken what there was.
         this.busy.untaken.store(0, Relaxed);
-        let polled = this.body.poll_frame(cx);
+        let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(None) };
+        let polled = body.poll_frame(cx);
         if polled.is_ready() {
             this.busy.untaken.store(this.busy.activity.milliseconds(), Relaxed);
         }
@@ -243,10 +289,10 @@ impl<B: Body> Body for Watched<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }

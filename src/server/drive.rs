@@ -31,6 +31,15 @@ use crate::config::Limits;
 /// How long a client has to take note that an idle connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// HTTP has nothing more to say on it.
+    Done,
+    /// It was idle for too long, or when the server drained.
+    Cut,
+}
+
 /// A connection that can be asked to end after the requests that it has.
 pub(super) trait Connection: Future<Output = hyper::Result<()>> {
     fn end(self: Pin<&mut Self>);
@@ -74,7 +83,7 @@ pub(super) async fn drive<C: Connection>(
     limits: &Limits,
     http2: bool,
     drain: &CancellationToken,
-) -> Result<(), &'static str> {
+) -> Result<End, &'static str> {
     let mut timer = pin!(sleep_until(activity.first_look(limits)));
     let mut draining = pin!(drain.cancelled());
     let mut bell: Option<(Arc<Bell>, Waker)> = None;
@@ -82,7 +91,7 @@ pub(super) async fn drive<C: Connection>(
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(|error| reason(&error)));
+                return Poll::Ready(result.map(|()| End::Done).map_err(|error| reason(&error)));
             }
             let (bell, waker) = bell.get_or_insert_with(|| Bell::new(cx.waker()));
             if !bell.has_rung() {
@@ -92,7 +101,7 @@ pub(super) async fn drive<C: Connection>(
             if !drained && draining.as_mut().poll(&mut rung).is_ready() {
                 drained = true;
                 if activity.is_idle() && !http2 {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(End::Cut));
                 }
                 connection.as_mut().end();
                 ended = true;
@@ -101,14 +110,14 @@ pub(super) async fn drive<C: Connection>(
             while timer.as_mut().poll(&mut rung).is_ready() {
                 // A client that is asleep does not answer the goodbye of HTTP/2.
                 if ended && http2 && !activity.is_busy() {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(End::Cut));
                 }
                 match activity.look(limits, http2) {
                     Finding::Look(then) if ended => timer.as_mut().reset(then.min(Instant::now() + FAREWELL)),
                     Finding::Look(then) => timer.as_mut().reset(then),
                     Finding::Late => return Poll::Ready(Err("header_timeout")),
                     Finding::Stuck => return Poll::Ready(Err("stuck")),
-                    Finding::Idle if ended => return Poll::Ready(Ok(())),
+                    Finding::Idle if ended => return Poll::Ready(Ok(End::Cut)),
                     Finding::Idle => {
                         ended = true;
                         connection.as_mut().end();

@@ -30,6 +30,7 @@ pin_project! {
         activity: Arc<Activity>,
         // On HTTP/1 only.
         gate: Option<Gate>,
+        switched: bool,
         // Set when our side is closed: until when the other side is listened to.
         linger: Option<Pin<Box<Sleep>>>,
     }
@@ -37,7 +38,17 @@ pin_project! {
 
 impl<T> Stream<T> {
     pub(super) fn new(inner: T, activity: Arc<Activity>, gate: Option<Gate>) -> Self {
-        Self { inner, activity, gate, linger: None }
+        Self { inner, activity, gate, switched: false, linger: None }
+    }
+
+    /// What comes now is no longer HTTP: closing our side leaves the other side open, to be read by whoever reads it.
+    pub(super) fn switch(&mut self) {
+        self.switched = true;
+    }
+
+    /// Whether our side was closed, or is being closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.linger.is_some()
     }
 }
 
@@ -80,6 +91,9 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for Stream<T> {
     /// Closes our side, then reads what the client still sends, until it closes its own.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
+        if *this.switched {
+            return this.inner.poll_shutdown(cx);
+        }
         if this.linger.is_none() {
             ready!(this.inner.as_mut().poll_shutdown(cx))?;
         }

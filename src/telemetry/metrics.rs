@@ -44,6 +44,8 @@ pub struct Metrics {
     pub handshaking: Gauge,
     /// Connections of clients that are open.
     pub connections: Gauge,
+    /// Connections of clients that have become a WebSocket.
+    pub tunnels: Gauge,
     /// Connections to the app that carry a request.
     pub upstream_active: Gauge,
     /// Connections to the app that wait for one.
@@ -126,6 +128,9 @@ impl Metrics {
         let in_flight = Gauge::default();
         registry.register("requests_in_flight", "Requests that are being served", in_flight.clone());
 
+        let tunnels = Gauge::default();
+        registry.register("tunnels", "WebSockets that are open", tunnels.clone());
+
         let mut states = |name: &str, help: &str, states: [&'static str; 2]| {
             let family = Family::<StateLabels, Gauge>::default();
             registry.register(name, help, family.clone());
@@ -166,6 +171,7 @@ impl Metrics {
             in_flight,
             handshaking,
             connections,
+            tunnels,
             upstream_active,
             upstream_idle,
             log_lines_lost,
@@ -185,7 +191,10 @@ impl Metrics {
             method: METHODS[place],
             code: u32::from(code),
         });
-        self.request_duration.observe(duration.as_secs_f64());
+        // A WebSocket lasts as long as a browser's tab: hours that would hide how long requests take.
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            self.request_duration.observe(duration.as_secs_f64());
+        }
     }
 
     /// Counts an answer of the app.

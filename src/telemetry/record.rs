@@ -126,7 +126,7 @@ impl Drop for Record {
         }
         if let Some(line) = &self.line {
             let rule = verdict.and_then(|verdict| verdict.rule).and_then(|rule| self.metrics.rule(rule));
-            let (method, sent, trail) = (&self.method, self.sent, &*self.trail);
+            let (method, sent, trail) = (&self.method, self.sent + self.trail.sent(), &*self.trail);
             self.log.write(&Finished { line, method, code: status.as_u16(), sent, duration, trail, rule });
         }
     }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -20,14 +21,15 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Upload,
     stall::Stall,
     stream::{Look, Stream},
 };
-use crate::exchange::Trail;
+use crate::{exchange::Trail, tunnel::Duplex};
 
 /// Larger header sections of an answer are refused.
 pub(super) const MAX_HEADER_BYTES: usize = 256 * 1024;
@@ -38,10 +40,26 @@ pub struct Connection {
     driver: Driver,
     closed: bool,
     look: Look,
+    count: Count,
+    stall: Stall,
+}
+
+/// A connection's place in the gauges.
+#[derive(Debug)]
+struct Count {
     /// Since when it has waited for its next request, if it does.
     resting: Option<Instant>,
     gauges: Gauges,
-    stall: Stall,
+}
+
+/// What a connection is after an answer that switches to another protocol.
+pub struct Switched {
+    /// The bare stream.
+    pub stream: Box<dyn Duplex>,
+    /// What the app has sent behind its answer.
+    pub early: Bytes,
+    /// To be kept for as long as the stream: its place among the connections that are active.
+    pub place: Box<dyn Send>,
 }
 
 /// What makes a connection read and write.
@@ -49,7 +67,7 @@ enum Driver {
     /// Whoever holds it.
     Held(Pin<Box<http1::Connection<TokioIo<Stream>, Upload>>>),
     /// A task of its own, which ends with it.
-    Spawned(AbortHandle),
+    Spawned(#[expect(dead_code, reason = "kept to be dropped")] AbortOnDropHandle<()>),
 }
 
 /// How many connections to the app there are.
@@ -86,8 +104,7 @@ impl Connection {
             driver: Driver::Held(Box::pin(driver)),
             closed: false,
             look,
-            resting: None,
-            gauges,
+            count: Count { resting: None, gauges },
             stall: Stall::new(response_timeout),
         })
     }
@@ -110,21 +127,21 @@ impl Connection {
 
     /// It waits for its next request from now on.
     pub(super) fn rest(&mut self) {
-        self.resting = Some(Instant::now());
-        self.gauges.active.dec();
-        self.gauges.idle.inc();
+        self.count.resting = Some(Instant::now());
+        self.count.gauges.active.dec();
+        self.count.gauges.idle.inc();
     }
 
     /// It carries a request from now on.
     pub(super) fn work(&mut self) {
-        self.resting = None;
-        self.gauges.idle.dec();
-        self.gauges.active.inc();
+        self.count.resting = None;
+        self.count.gauges.idle.dec();
+        self.count.gauges.active.inc();
     }
 
     /// How long it has waited.
     pub(super) fn rested(&self) -> Duration {
-        self.resting.map_or(Duration::ZERO, |since| since.elapsed())
+        self.count.resting.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Sends a request, and drives the connection until the header of the answer is there; then gives it back.
@@ -157,15 +174,24 @@ impl Connection {
     }
 
     /// Gives it a task of its own, so that the upload goes on while nobody takes the answer.
-    fn detach(&mut self) {
-        let (hand_over, driver) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            if let Ok(Driver::Held(driver)) = driver.await {
-                // What goes wrong is told by the body of the answer.
-                let _ = driver.await;
+    fn detach(mut self) -> Self {
+        self.driver = match self.driver {
+            // What goes wrong is told by the body of the answer.
+            Driver::Held(driver) => {
+                Driver::Spawned(AbortOnDropHandle::new(tokio::spawn(async move { drop(driver.await) })))
             }
-        });
-        let _ = hand_over.send(std::mem::replace(&mut self.driver, Driver::Spawned(task.abort_handle())));
+            spawned @ Driver::Spawned(_) => spawned,
+        };
+        self
+    }
+
+    /// The stream itself, once the app has switched to another protocol; `None` when it has not.
+    pub fn into_switched(mut self) -> Option<Switched> {
+        // hyper ends a connection with the header of such an answer, without shutting it down.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        let Self { driver: Driver::Held(driver), closed: true, count, .. } = self else { return None };
+        let parts = Pin::into_inner(driver).into_parts();
+        Some(Switched { stream: Box::new(parts.io.into_inner()), early: parts.read_buf, place: Box::new(count) })
     }
 
     /// Whether nothing more will come.
@@ -198,10 +224,8 @@ where
         connection.drive(cx);
         if let Poll::Ready(answer) = this.answer.as_mut().poll(&mut unwoken) {
             let response = answer?;
-            let Some(mut connection) = this.connection.take() else { return Poll::Ready(Err(SendError::Closed)) };
-            if this.trail.is_uploading() {
-                connection.detach();
-            }
+            let Some(connection) = this.connection.take() else { return Poll::Ready(Err(SendError::Closed)) };
+            let connection = if this.trail.is_uploading() { connection.detach() } else { connection };
             return Poll::Ready(Ok((response, connection)));
         }
         if connection.closed {
@@ -215,11 +239,8 @@ where
     }
 }
 
-impl Drop for Connection {
+impl Drop for Count {
     fn drop(&mut self) {
-        if let Driver::Spawned(task) = &self.driver {
-            task.abort();
-        }
         if self.resting.is_some() {
             self.gauges.idle.dec()
         } else {
@@ -232,7 +253,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("closed", &self.closed)
-            .field("resting", &self.resting)
+            .field("resting", &self.count.resting)
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 pub use answer::{Answer, Broken, Lease};
-pub use connection::{Connection, Gauges, SendError};
+pub use connection::{Connection, Gauges, SendError, Switched};
 pub use connector::{ConnectError, Connector};
 pub use pool::Pool;
 pub use shared::{Shared, Stream};

@@ -37,9 +37,7 @@ pub(crate) struct Flask {
 
 impl Flask {
     pub(crate) fn start(worker: Worker) -> Self {
-        let gunicorn = Path::new(HERE).join("target/venv/bin/gunicorn");
-        assert!(gunicorn.exists(), "{} is missing: run script/setup", gunicorn.display());
-        let mut command = Command::new(gunicorn);
+        let mut command = python("gunicorn");
         command.args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"]);
         command.args(match worker {
             Worker::Sync => &["--worker-class=sync"][..],
@@ -75,6 +73,71 @@ impl App for Flask {
     fn address(&self) -> SocketAddr {
         self.process.address
     }
+}
+
+/// The apps that speak WebSocket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Library {
+    /// flask-sock under gunicorn with threads.
+    FlaskSock,
+    /// Flask-SocketIO under gunicorn with gevent.
+    SocketIo,
+    /// The `websockets` library, without a framework.
+    Websockets,
+}
+
+/// One of `tests/apps/*_app.py` that speaks WebSocket.
+pub(crate) struct WebSocketApp {
+    process: Process,
+}
+
+impl WebSocketApp {
+    pub(crate) fn start(library: Library) -> Self {
+        let gunicorn = |arguments: &[&str]| {
+            let mut command = python("gunicorn");
+            command
+                .args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"])
+                .args(arguments);
+            command.arg(format!("--chdir={HERE}/tests/apps"));
+            command
+        };
+        let command = match library {
+            Library::FlaskSock => gunicorn(&["--worker-class=gthread", "--threads=8", "websocket_app:app"]),
+            Library::SocketIo => gunicorn(&["--worker-class=gevent", "socketio_app:app"]),
+            Library::Websockets => {
+                let mut command = python("python");
+                command.arg(format!("{HERE}/tests/apps/websockets_app.py"));
+                command
+            }
+        };
+        let process = Process::start(command, |command, _, _| {
+            command.env("PYTHONDONTWRITEBYTECODE", "1");
+        });
+        Self { process }
+    }
+}
+
+impl App for WebSocketApp {
+    fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+}
+
+/// Runs one of the clients in `tests/apps/websocket_clients.py`, and says what it printed.
+pub(crate) fn websocket_client(arguments: &[&str]) -> String {
+    let mut command = python("python");
+    command.arg(format!("{HERE}/tests/apps/websocket_clients.py")).args(arguments);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {out}{err}");
+    out.trim().to_owned()
+}
+
+/// A program of the tests' Python environment.
+fn python(program: &str) -> Command {
+    let program = Path::new(HERE).join("target/venv/bin").join(program);
+    assert!(program.exists(), "{} is missing: run script/setup", program.display());
+    Command::new(program)
 }
 
 /// nginx with `tests/apps/nginx.conf`, or another file of these.

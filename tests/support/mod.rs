@@ -21,7 +21,7 @@ mod wire;
 
 pub(crate) use self::{
     answer::Answer,
-    apps::{Flask, Nginx, Nothing, Worker},
+    apps::{Flask, Library, Nginx, Nothing, WebSocketApp, Worker, websocket_client},
     builder::Builder,
     command::command,
     curl::Curl,

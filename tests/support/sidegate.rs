@@ -161,6 +161,11 @@ impl Sidegate {
         self.proc_status("VmHWM:")
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// How many threads it has.
     pub(crate) fn threads(&self) -> u64 {
         self.proc_status("Threads:")

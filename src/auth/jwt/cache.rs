@@ -39,29 +39,31 @@ struct Generations {
 struct Entry {
     token: Box<str>,
     identity: Arc<Identity>,
+    /// The issuer, by its place.
+    issuer: usize,
     expires: u64,
 }
 
 impl Cache {
-    /// Whom `token` stands for, when it was verified before and `now` (in seconds) is before its end.
-    pub(super) fn find(&self, token: &[u8], now: u64) -> Option<Arc<Identity>> {
+    /// Whom `token` stands for and whose it is, when it was verified before and `now` (in seconds) is before its end.
+    pub(super) fn find(&self, token: &[u8], now: u64) -> Option<(Arc<Identity>, usize)> {
         let tail: &Tail = token.last_chunk()?;
         // Held for a lookup only, and by one thread unless there are several workers.
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |entry: &Entry| entry.token.as_bytes() == token && now < entry.expires;
         if let Some(entry) = generations.young.get(tail) {
-            return fits(entry).then(|| entry.identity.clone());
+            return fits(entry).then(|| (entry.identity.clone(), entry.issuer));
         }
         let entry = generations.old.remove(tail).filter(fits)?;
-        let identity = entry.identity.clone();
+        let known = (entry.identity.clone(), entry.issuer);
         generations.insert(*tail, entry, self.capacity);
-        Some(identity)
+        Some(known)
     }
 
-    /// Remembers that `token` was verified and is good until `expires` (in seconds).
-    pub(super) fn insert(&self, token: &str, identity: Arc<Identity>, expires: u64) {
+    /// Remembers that `token` of this issuer was verified and is good until `expires` (in seconds).
+    pub(super) fn insert(&self, token: &str, identity: Arc<Identity>, issuer: usize, expires: u64) {
         let Some(tail) = token.as_bytes().last_chunk() else { return };
-        let entry = Entry { token: token.into(), identity, expires };
+        let entry = Entry { token: token.into(), identity, issuer, expires };
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.insert(*tail, entry, self.capacity);
     }
@@ -97,17 +99,18 @@ mod tests {
             groups: Vec::new(),
             claims: Box::default(),
             headers: Vec::new(),
+            expires: None,
         })
     }
 
     fn user(cache: &Cache, token: &str, now: u64) -> Option<String> {
-        cache.find(token.as_bytes(), now).map(|identity| identity.user.to_string())
+        cache.find(token.as_bytes(), now).map(|(identity, _)| identity.user.to_string())
     }
 
     #[test]
     fn an_entry_ends_with_its_token() {
         let cache = Cache::default();
-        cache.insert("header.payload.0123456789abcdef", identity("alice"), 10);
+        cache.insert("header.payload.0123456789abcdef", identity("alice"), 0, 10);
         assert_eq!(user(&cache, "header.payload.0123456789abcdef", 9).as_deref(), Some("alice"));
         assert_eq!(user(&cache, "header.payload.0123456789abcdef", 10), None);
     }
@@ -115,9 +118,9 @@ mod tests {
     #[test]
     fn tokens_that_end_alike_never_share_an_entry() {
         let cache = Cache::default();
-        cache.insert("header.alice.0123456789abcdef", identity("alice"), 10);
+        cache.insert("header.alice.0123456789abcdef", identity("alice"), 0, 10);
         assert_eq!(user(&cache, "header.mallo.0123456789abcdef", 1), None);
-        cache.insert("header.bobby.0123456789abcdef", identity("bob"), 10);
+        cache.insert("header.bobby.0123456789abcdef", identity("bob"), 0, 10);
         assert_eq!(user(&cache, "header.bobby.0123456789abcdef", 1).as_deref(), Some("bob"));
         assert_eq!(user(&cache, "header.alice.0123456789abcdef", 1), None);
     }
@@ -127,7 +130,7 @@ mod tests {
         let cache = Cache { capacity: 4, ..Cache::default() };
         let token = |n: usize| format!("header.payload.{n:016}");
         for n in 0..40 {
-            cache.insert(&token(n), identity(&n.to_string()), 10);
+            cache.insert(&token(n), identity(&n.to_string()), 0, 10);
             assert_eq!(user(&cache, &token(0), 1).as_deref(), Some("0"), "used each time, so still there");
             let generations = cache.generations.lock().unwrap_or_else(PoisonError::into_inner);
             assert!(generations.young.len() + generations.old.len() <= 8);

@@ -12,6 +12,7 @@ use crate::{
     config::{self, Algorithm, Problem, Problems},
     identity::{Identity, Method},
     reason::Reason,
+    sources::Sources,
 };
 
 mod cache;
@@ -22,6 +23,8 @@ mod token;
 #[derive(Debug)]
 pub(super) struct Issuers {
     issuers: Vec<Issuer>,
+    /// Where the tokens of all of them may be.
+    pub(super) sources: Sources,
     cache: Cache,
 }
 
@@ -35,6 +38,8 @@ struct Issuer {
     keys: KeySet,
     leeway: Duration,
     groups: ClaimPath,
+    /// Where its tokens may be, by the places in [`Issuers::sources`].
+    sources: Vec<usize>,
 }
 
 impl Issuers {
@@ -43,6 +48,7 @@ impl Issuers {
         let mut problems = Problems::default();
         let mut warnings = Vec::new();
         let mut issuers = Vec::new();
+        let sources = Sources::new(config);
         for (i, config) in config.iter().enumerate() {
             let Some((keys, left_out)) = problems.keep(KeySet::load(config, &format!("auth.jwt[{i}]"))) else {
                 continue;
@@ -56,40 +62,50 @@ impl Issuers {
                 keys,
                 leeway: config.leeway,
                 groups: ClaimPath::new(&config.groups_claim),
+                sources: sources.of(config),
             });
         }
-        problems.or((Self { issuers, cache: Cache::default() }, warnings))
+        problems.or((Self { issuers, sources, cache: Cache::default() }, warnings))
     }
 
-    /// Whom `token` stands for at `now`, and whether it had been verified before.
+    /// Whom `token`, which was in this `source`, stands for at `now`, and whether it had been verified before.
     pub(super) fn authenticate(
         &self,
         token: &[u8],
+        source: usize,
         now: SystemTime,
         mapping: &Mapping,
     ) -> Result<(Arc<Identity>, bool), Reason> {
         // A clock before 1970 makes every `nbf` lie in the future: it fails closed.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if let Some(identity) = self.cache.find(token, now) {
+        if let Some((identity, issuer)) = self.cache.find(token, now) {
+            self.issuers[issuer].accepts_from(source)?;
             return Ok((identity, true));
         }
         let token = str::from_utf8(token).map_err(|_| Reason::JwtMalformed)?;
         let parsed = Token::parse(token)?;
-        let issuer = self.issuer(parsed.issuer()?).ok_or(Reason::JwtIssuer)?;
+        let place = self.issuer(parsed.issuer()?).ok_or(Reason::JwtIssuer)?;
+        let issuer = &self.issuers[place];
+        issuer.accepts_from(source)?;
         let (identity, expires) = issuer.verify(&parsed, now, mapping)?;
         let identity = Arc::new(identity);
-        self.cache.insert(token, identity.clone(), expires);
+        self.cache.insert(token, identity.clone(), place, expires);
         Ok((identity, false))
     }
 
-    /// The issuer that has this name. It only chooses the keys: what was signed with others fails on them.
-    fn issuer(&self, name: Option<&str>) -> Option<&Issuer> {
-        let named = self.issuers.iter().find(|issuer| issuer.name.is_some() && issuer.name.as_deref() == name);
-        named.or_else(|| self.issuers.iter().find(|issuer| issuer.name.is_none()))
+    /// The place of the issuer that has this name. It only chooses the keys: what was signed with others fails on them.
+    fn issuer(&self, name: Option<&str>) -> Option<usize> {
+        let named = self.issuers.iter().position(|issuer| issuer.name.is_some() && issuer.name.as_deref() == name);
+        named.or_else(|| self.issuers.iter().position(|issuer| issuer.name.is_none()))
     }
 }
 
 impl Issuer {
+    /// Refuses a token of this issuer where only those of another may be.
+    fn accepts_from(&self, source: usize) -> Result<(), Reason> {
+        if self.sources.contains(&source) { Ok(()) } else { Err(Reason::JwtIssuer) }
+    }
+
     /// Checks the signature, then the claims: what an unsigned token says is nobody's business.
     fn verify(&self, token: &Token<'_>, now: u64, mapping: &Mapping) -> Result<(Identity, u64), Reason> {
         let algorithm = Algorithm::from_str(&token.header.alg).map_err(|_| Reason::JwtAlgorithm)?;
@@ -110,9 +126,10 @@ impl Issuer {
             return Err(Reason::JwtAudience);
         }
         let groups = claims::groups(self.groups.find(&token.claims)).ok_or(Reason::JwtClaim)?;
-        let identity = mapping
+        let mut identity = mapping
             .identify(Method::Jwt, self.label.clone(), token.subject()?, groups, &token.claims)
             .ok_or(Reason::JwtClaim)?;
+        identity.expires = Some(expires);
         Ok((identity, expires))
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     commands::token::SigningKey,
     config::{
         self, AccessLog, Admin, Allow, Auth, Basic, Callers, Class, Config, Jwt, Keys, Level, Listen, Log, Problem,
-        Rule, Shutdown, Tls, TlsVersion, Upstream, UpstreamAddress,
+        Rule, Shutdown, Tls, TlsVersion, TokenSource, Upstream, UpstreamAddress,
     },
 };
 
@@ -109,7 +109,7 @@ impl Plan {
                 ..Listen::default()
             },
             upstream: Upstream { address: upstream, ..Upstream::default() },
-            auth: Auth { jwt: vec![self.issuer(folder)?], basic: Some(self.users(folder)?) },
+            auth: Auth { jwt: vec![self.issuer(folder)?], basic: Some(self.users(folder)?), ..Auth::default() },
             rules: self.rules(),
             admin: Admin { address: self.admin },
             log: Log { level: Level::Warn, access: AccessLog::Combined },
@@ -149,6 +149,7 @@ impl Plan {
             algorithms: Some(vec![config::Algorithm::ES256]),
             keys: Keys::File(jwks),
             leeway: Duration::from_secs(30),
+            token_from: TokenSource::defaults(),
             groups_claim: "groups".to_owned(),
         })
     }

@@ -40,6 +40,34 @@ fn what_cannot_work_together_is_refused() {
 }
 
 #[test]
+fn tokens_can_only_be_where_they_can_be_found_and_taken_out() {
+    for (sources, complaint) in [
+        ("[]", "1: auth.jwt[0].token_from: the list is empty"),
+        ("[cookie]", "auth.jwt[0].token_from[0]"),
+        ("[{ cookie: a, query: b }]", "auth.jwt[0].token_from[0]: this must be exactly one of `header`, `cookie`"),
+        ("[{ cooky: a }]", "did you mean `cookie`"),
+        ("[{ header: X_Token }]", "token_from[0]: `X_Token` is not the name of a header that gets here"),
+        ("[{ header: 'a b' }]", "`a b` is not the name of a header"),
+        ("[{ header: Cookie }]", "`Cookie` has another meaning"),
+        ("[{ header: X-Forwarded-For }]", "`X-Forwarded-For` has another meaning"),
+        ("[{ header: Sec-WebSocket-Protocol }]", "has another meaning and cannot carry a token"),
+        ("[{ cookie: 'a b' }]", "`a b` is not the name of a cookie"),
+        ("[{ cookie: '' }]", "`` is not the name of a cookie"),
+        ("[{ query: 'a&b' }]", "`a&b` cannot be the name of a parameter"),
+        ("[{ query: '' }]", "`` cannot be the name of a parameter"),
+        ("[{ websocket_protocol: false }]", "token_from[0]: `false` is no source; take it out"),
+        ("[{ header: X-T }, { query: t }, { header: x-t }]", "token_from[2]: this is there twice"),
+    ] {
+        refused(&[(&format!("auth: {{ jwt: [{{ keys: {{ file: a }}, token_from: {sources} }}] }}"), complaint)]);
+    }
+    for origin in ["https://app.example/", "app.example", "https://*.example", "https://u@app.example", "'null'", "''"]
+    {
+        let complaint = "1: auth.trusted_origins[0]: `";
+        refused(&[(&format!("auth: {{ trusted_origins: [{origin}] }}"), complaint)]);
+    }
+}
+
+#[test]
 fn issuers_are_told_apart() {
     refused(&[
         (

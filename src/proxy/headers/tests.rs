@@ -93,6 +93,7 @@ fn caller(known: Option<bool>) -> Caller {
         method: Method::Jwt,
         issuer: "corp".into(),
         groups: Vec::new(),
+        expires: None,
         claims: Box::default(),
         headers: told.map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect(),
     }))

@@ -27,6 +27,7 @@ fn load(
         algorithms: None,
         keys: keys(path),
         leeway: std::time::Duration::ZERO,
+        token_from: config::TokenSource::defaults(),
         groups_claim: "groups".to_owned(),
     };
     KeySet::load(&config, "auth.jwt[0]")

@@ -1,0 +1,91 @@
+//! Which pages may open a WebSocket with credentials that a browser adds by itself. A browser lets every page open one
+//! to everywhere, without asking first, and sends cookies and passwords along.
+
+use http::header::{HeaderMap, HeaderValue, ORIGIN};
+
+/// Whether the page that asks is one of the host that it asks, or of one of the `trusted` origins. Who says neither an
+/// origin nor where it stands is no browser.
+pub(super) fn may_open(headers: &HeaderMap, host: &HeaderValue, trusted: &[String]) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes);
+    match (origins.next(), origins.next()) {
+        (None, _) => headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none"),
+        (Some(origin), None) => {
+            let is_trusted = trusted.iter().any(|trusted| origin.eq_ignore_ascii_case(trusted.as_bytes()));
+            is_trusted || is_of(origin, host.as_bytes())
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether an origin (RFC 6454) is of this host. Its port may be left out on either side where it is the usual one.
+fn is_of(origin: &[u8], host: &[u8]) -> bool {
+    let (authority, port) = match (origin.strip_prefix(b"https://"), origin.strip_prefix(b"http://")) {
+        (Some(authority), _) => (authority, &b":443"[..]),
+        (_, Some(authority)) => (authority, &b":80"[..]),
+        (None, None) => return false,
+    };
+    let bare = |name: &'_ [u8]| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
+    bare(authority) == bare(host)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn may(host: &str, lines: &[(&str, &str)]) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(http::HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        may_open(&headers, &HeaderValue::from_str(host).unwrap(), &["https://trusted.example".to_owned()])
+    }
+
+    #[test]
+    fn pages_of_the_same_host_and_of_trusted_origins_may() {
+        for (host, origin) in [
+            ("app.example", "https://app.example"),
+            ("app.example", "http://app.example"),
+            ("app.example:443", "https://app.example"),
+            ("app.example", "https://app.example:443"),
+            ("APP.example:8443", "https://app.EXAMPLE:8443"),
+            ("[::1]:8443", "https://[::1]:8443"),
+            ("app.example", "https://trusted.example"),
+        ] {
+            assert!(may(host, &[("origin", origin)]), "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn other_pages_may_not() {
+        for (host, origin) in [
+            ("app.example", "https://evil.example"),
+            ("app.example", "https://app.example.evil.example"),
+            ("app.example", "https://evil.example/app.example"),
+            ("app.example", "https://sub.app.example"),
+            ("app.example", "https://app.example:8443"),
+            ("app.example:8443", "https://app.example"),
+            ("app.example:80", "https://app.example"),
+            ("app.example", "https://trusted.example:8443"),
+            ("app.example", "http://trusted.example"),
+            ("app.example", "file://app.example"),
+            ("app.example", "app.example"),
+            ("app.example", "null"),
+            ("app.example", ""),
+        ] {
+            assert!(!may(host, &[("origin", origin)]), "{host} {origin}");
+        }
+        let twice = [("origin", "https://app.example"), ("origin", "https://app.example")];
+        assert!(!may("app.example", &twice));
+    }
+
+    #[test]
+    fn without_an_origin_the_browser_may_still_say_where_the_page_stands() {
+        assert!(may("app.example", &[]));
+        assert!(may("app.example", &[("sec-fetch-site", "same-origin")]));
+        for site in ["cross-site", "same-site"] {
+            assert!(!may("app.example", &[("sec-fetch-site", site)]), "{site}");
+        }
+    }
+}
