@@ -246,4 +246,18 @@ mod tests {
             }
         }
     }
+
+    #[tokio::test]
+    async fn what_the_client_sends_is_not_read_away_when_our_side_closes_after_the_switch() {
+        let (mut client, server) = duplex(64);
+        let mut stream = Stream::new(server, Arc::new(Activity::new()), None);
+        stream.switch();
+        client.write_all(b"hello").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut bytes = [0; 5];
+        assert_eq!(client.read(&mut bytes).await.unwrap(), 0);
+        drop(client);
+        stream.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"hello");
+    }
 }
