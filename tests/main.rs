@@ -19,6 +19,7 @@ mod documents;
 mod flask;
 mod forwarded;
 mod framing;
+mod h2_conformance;
 mod hardening;
 mod hardening_ops;
 mod identity;

@@ -8,6 +8,7 @@ mod builder;
 mod command;
 mod curl;
 mod exposition;
+pub(crate) mod frames;
 mod h2;
 mod issuer;
 mod pki;

@@ -89,14 +89,23 @@ impl Wire {
         bytes
     }
 
+    /// Reads this many bytes; `None` when the connection ends before that.
+    #[track_caller]
+    pub(crate) fn read_or_end(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        match self.stream.read_exact(&mut bytes) {
+            Ok(()) => Some(bytes),
+            Err(e) if is_late(&e) => panic!("nothing more came within {PATIENCE:?}, and no end"),
+            Err(_) => None,
+        }
+    }
+
     /// Reads until the other side ends the connection, and fails when it does not.
     #[track_caller]
     pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.stream.read_to_end(&mut bytes) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                panic!("still open after {PATIENCE:?}");
-            }
+            Err(e) if is_late(&e) => panic!("still open after {PATIENCE:?}"),
             // A reset, or TLS cut without its goodbye, is an end too.
             _ => bytes,
         }
@@ -120,6 +129,10 @@ pub(crate) fn tls_config(protocols: &[&str]) -> ClientConfig {
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     config
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
