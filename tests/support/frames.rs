@@ -1,6 +1,6 @@
 //! HTTP/2 by hand: frames and header blocks as bytes, so that a test can send what no client would.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{Wire, until};
 
@@ -189,6 +189,13 @@ impl Frames {
     /// Says it; whether it could be said.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.wire.try_send(bytes).is_ok()
+    }
+
+    /// Says it over and over, and never listens, until the other side takes no more for a second or has taken it so many
+    /// times; says how often that was.
+    pub(crate) fn send_until_stuck(&mut self, bytes: &[u8], times: usize) -> usize {
+        self.wire.give_up_after(Duration::from_secs(1));
+        (0..times).take_while(|_| self.try_send(bytes)).count()
     }
 
     /// The next frame; `None` at the end of the connection.

@@ -159,6 +159,16 @@ impl Sidegate {
         self.proc_status("VmHWM:")
     }
 
+    /// The memory that it has now, in kB.
+    pub(crate) fn memory(&self) -> u64 {
+        self.proc_status("VmRSS:")
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// How many threads it has.
     pub(crate) fn threads(&self) -> u64 {
         self.proc_status("Threads:")
