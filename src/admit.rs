@@ -1,4 +1,4 @@
-//! Sheds load at once instead of queueing it: the in-flight limit.
+//! Turns away what is malformed, and sheds load at once instead of queueing it: the in-flight limit.
 
 use std::{
     future::Future,
@@ -39,11 +39,18 @@ impl<S: Service<Exchange, Response = Response<Body>, Error = Denial>> Service<Ex
     }
 
     fn call(&mut self, exchange: Exchange) -> Self::Future {
-        match self.places.clone().try_acquire_owned() {
-            Ok(place) => ResponseFuture { inner: Some(self.inner.call(exchange)), place: Some(place) },
-            Err(_) => {
+        let place = match exchange.refusal {
+            Some(reason) => Err(reason),
+            None => self.places.clone().try_acquire_owned().map_err(|_| Reason::Overloaded),
+        };
+        match place {
+            Ok(place) => {
+                let inner = Some(self.inner.call(exchange));
+                ResponseFuture { inner, place: Some(place), refusal: Reason::Overloaded }
+            }
+            Err(refusal) => {
                 exchange.refuse();
-                ResponseFuture { inner: None, place: None }
+                ResponseFuture { inner: None, place: None, refusal }
             }
         }
     }
@@ -56,6 +63,7 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         place: Option<OwnedSemaphorePermit>,
+        refusal: Reason,
     }
 }
 
@@ -65,7 +73,7 @@ impl<F: Future<Output = Result<Response<Body>, Denial>>> Future for ResponseFutu
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else {
-            return Poll::Ready(Err(Reason::Overloaded.into()));
+            return Poll::Ready(Err((*this.refusal).into()));
         };
         let mut response = ready!(inner.poll(cx))?;
         if let Some(place) = this.place.take() {

@@ -157,7 +157,7 @@ fn grpc_response(reason: Reason) -> Response<Body> {
         StatusCode::UNAUTHORIZED => "16",
         StatusCode::FORBIDDEN => "7",
         StatusCode::BAD_REQUEST => "3",
-        StatusCode::PAYLOAD_TOO_LARGE => "8",
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "8",
         StatusCode::GATEWAY_TIMEOUT => "4",
         _ => "14",
     };

@@ -29,13 +29,15 @@ pub struct Exchange {
     pub client: Arc<Client>,
     /// What the layers leave for the log line and the metrics.
     pub trail: Arc<Trail>,
+    /// Why the connection it came on wants it refused, where it does.
+    pub refusal: Option<Reason>,
 }
 
 impl Exchange {
     /// A request that has just arrived.
     pub fn new(request: Request<Incoming>, client: Arc<Client>) -> Self {
         let trail = Arc::new(Trail::new(request.headers()));
-        Self { request, client, trail }
+        Self { request, client, trail, refusal: None }
     }
 
     /// Gives up a request that is refused.

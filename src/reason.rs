@@ -70,8 +70,12 @@ reasons! {
     PathAmbiguous = BAD_REQUEST "path_ambiguous" "The request target is ambiguous.",
     /// A method with a lower-case letter: methods are case-sensitive to us, and not to every app.
     MethodInvalid = BAD_REQUEST "method_invalid" "The request method is not valid.",
-    /// A header, or the message's framing, can be read in more than one way.
+    /// A header can be read in more than one way.
     HeaderInvalid = BAD_REQUEST "header_invalid" "A request header is not valid.",
+    /// The message's framing can be read in more than one way: lines, version, length, chunks.
+    FramingInvalid = BAD_REQUEST "framing_invalid" "The request is not well-formed HTTP.",
+    /// The header is larger than `limits.max_header_bytes`, or has more lines than `limits.max_headers`.
+    HeaderTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE "header_too_large" "The request header is too large.",
     /// The client broke off its request.
     RequestIncomplete = BAD_REQUEST "request_incomplete" "The request was not complete.",
     /// The request's body stood still for longer than `upstream.idle_timeout`.

@@ -3,7 +3,7 @@
 //! Every wait has a limit of its own: the handshake, a request's header, the time between two requests, a client that
 //! does not read, the drain.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,17 +21,24 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     activity::{Activity, Watched},
     drive::drive,
+    gate::Gate,
     stream::Stream,
 };
 use crate::{
     config,
     exchange::{Client, Exchange},
+    reason::Reason,
     stack::HttpService,
     telemetry::Metrics,
 };
 
 mod activity;
+mod chunks;
 mod drive;
+mod fields;
+mod gate;
+mod head;
+mod inspect;
 mod stream;
 
 /// After an error that concerns the process and not one connection (no more descriptors): trying again at once would
@@ -47,6 +54,15 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// HTTP/2 answers that wait to be sent, per stream.
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// HTTP/2 streams that a client may have opened and reset before we look at them; after more the connection ends.
+const RESETS: usize = 20;
+
+/// HTTP/2 streams that a client may make us reset; after more the connection ends.
+const ERRORS: usize = 256;
+
+/// The largest HTTP/2 frame, in bytes: the least that one may ask for.
+const FRAME: u32 = 16 * 1024;
 
 /// The listener's settings, the same for every worker.
 #[derive(Clone, Debug)]
@@ -155,14 +171,23 @@ impl Server {
     ) {
         let _open = Counted::new(&self.metrics.connections);
         let activity = Arc::new(Activity::new());
-        let io = TokioIo::new(Stream::new(stream, activity.clone()));
+        let heads = self.heads();
+        let gate = (!http2).then(|| Gate::new(heads, activity.clone()));
+        let io = TokioIo::new(Stream::new(stream, activity.clone(), gate));
         let client = Arc::new(client);
         let service = hyper::service::service_fn({
             let activity = activity.clone();
             move |request| {
                 let busy = activity.request();
-                let answer = service.clone().call(Exchange::new(request, client.clone()));
-                async move { answer.await.map(|response| response.map(|body| Watched::new(body, busy))) }
+                let mut exchange = Exchange::new(request, client.clone());
+                exchange.refusal =
+                    if http2 { fields::check(&exchange.request, heads).err() } else { activity.refusal() };
+                let answer = service.clone().call(exchange);
+                async move {
+                    let response = answer.await?;
+                    busy.answer(response.status());
+                    Ok::<_, Infallible>(response.map(|body| Watched::new(body, busy)))
+                }
             }
         });
         let result = if http2 {
@@ -172,20 +197,37 @@ impl Server {
             let connection = self.http1().serve_connection(io, service);
             drive(pin!(connection), &activity, &self.limits, false, &self.drain).await
         };
-        if let Err(reason) = result {
-            self.metrics.connection_failed(reason);
+        // A refusal is an answer like any other, so the library knows of no error.
+        match activity.refusal() {
+            Some(Reason::HeaderTooLarge) => self.metrics.connection_failed("header_too_large"),
+            Some(Reason::RequestIncomplete) => self.metrics.connection_failed("incomplete"),
+            Some(_) => self.metrics.connection_failed("malformed"),
+            None => {
+                if let Err(reason) = result {
+                    self.metrics.connection_failed(reason);
+                }
+            }
+        }
+    }
+
+    /// How large a request's header may be.
+    fn heads(&self) -> head::Limits {
+        head::Limits {
+            bytes: usize::try_from(self.limits.max_header_bytes).unwrap_or(usize::MAX),
+            lines: self.limits.max_headers.get(),
         }
     }
 
     fn http1(&self) -> hyper::server::conn::http1::Builder {
         let mut builder = hyper::server::conn::http1::Builder::new();
-        let header_bytes = self.limits.max_header_bytes;
+        let header_bytes = self.heads().bytes;
         builder
             .timer(TokioTimer::new())
             // Ours, in `activity`, is one timer per connection instead of one per request.
             .header_read_timeout(None)
-            .max_header_size(usize::try_from(header_bytes).unwrap_or(usize::MAX))
-            .max_buf_size(usize::try_from(header_bytes).unwrap_or(usize::MAX).max(64 * 1024));
+            .max_header_size(header_bytes)
+            // More than the largest head that the gate lets through: it is the gate that refuses larger ones.
+            .max_buf_size(header_bytes.saturating_add(1).max(64 * 1024));
         // hyper allocates for each request when this is set to anything, its own default included.
         if self.limits.max_headers != NonZeroUsize::new(100).unwrap_or(NonZeroUsize::MIN) {
             builder.max_headers(self.limits.max_headers.get());
@@ -198,7 +240,12 @@ impl Server {
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.http2_streams)
-            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
+            // The library refuses without a word in the log; what is not much too large is left for us to refuse.
+            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX).saturating_mul(2))
+            // Streams that the client opens and resets before we look (rapid reset), and those that we have to reset.
+            .max_pending_accept_reset_streams(RESETS)
+            .max_local_error_reset_streams(ERRORS)
+            .max_frame_size(FRAME)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER);

@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "exchange", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "denial", "exchange", "proxy", "telemetry"]),
     ("tls", &["config"]),
-    ("server", &["config", "exchange", "stack", "telemetry"]),
+    ("server", &["config", "exchange", "reason", "stack", "telemetry"]),
     ("admin", &["config", "telemetry"]),
     ("app", &["admin", "auth", "config", "proxy", "server", "stack", "telemetry", "tls", "upstream"]),
     ("commands", &["app", "auth", "config", "telemetry"]),

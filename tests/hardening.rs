@@ -1,6 +1,7 @@
 //! What an attacker, a careless app and a client that has gone quiet do: none of it may reach further than itself.
 
 use std::{
+    any::Any,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
@@ -9,7 +10,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Builder, H2, Issuer, Recorder, Sidegate, Wire, until};
+use crate::support::{
+    Builder, H2, Issuer, Recorder, Sidegate,
+    frames::{Frames, flag, get, kind},
+    until,
+};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -109,16 +114,16 @@ fn a_client_that_does_not_read_its_answer_is_cut_off() {
         Ok(true)
     });
     let sidegate = public(&app).set(impatient()).start();
-    let one: fn(&Sidegate) -> Wire = |sidegate| {
+    let one: fn(&Sidegate) -> Box<dyn Any> = |sidegate| {
         let mut wire = sidegate.wire();
         wire.send(REQUEST);
-        wire
+        Box::new(wire)
     };
     // One window for all of the streams, which nobody ever widens.
-    let many: fn(&Sidegate) -> Wire = |sidegate| {
-        let mut wire = http2(sidegate);
-        wire.send([get_frame(1), get_frame(3), get_frame(5)].concat());
-        wire
+    let many: fn(&Sidegate) -> Box<dyn Any> = |sidegate| {
+        let mut client = Frames::open(sidegate.address(), &[]);
+        client.send([1, 3, 5].map(|stream| get(stream, "/")).concat());
+        Box::new(client)
     };
     let mut asked = 0;
     for (what, requests, ask) in [("HTTP/1.1", 1, one), ("HTTP/2", 3, many)] {
@@ -163,18 +168,18 @@ fn a_client_that_waits_for_an_answer_that_pauses_is_not_cut_off() {
 fn an_http2_client_that_has_fallen_silent_does_not_hold_up_the_end() {
     let app = Recorder::start();
     let mut sidegate = public(&app).set(json!({ "shutdown": { "grace": "20s" } })).start();
-    let mut wire = http2(&sidegate);
-    wire.send(get_frame(1));
+    let mut client = Frames::open(sidegate.address(), &[]);
+    client.send(get(1, "/"));
     // Its answer, to the end of the stream; and from here on it neither reads nor acknowledges anything.
     until("the answer", || {
-        let (kind, flags, _) = frame(&mut wire);
-        (kind == DATA && flags & END_STREAM != 0).then_some(())
+        let frame = client.next().expect("a frame");
+        (frame.kind == kind::DATA && frame.flags & flag::END_STREAM != 0).then_some(())
     });
     let started = Instant::now();
     sidegate.terminate();
     assert!(sidegate.exit().success());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    drop(wire);
+    drop(client);
 }
 
 #[test]
@@ -220,34 +225,6 @@ fn a_connection_that_ends_badly_is_counted_as_what_it_was() {
         sidegate.wait_for_metric(errors, &[], before.sum(errors, &[]) + 1.0);
     }
     assert_eq!(app.requests().len(), 0);
-}
-
-const DATA: u8 = 0;
-const SETTINGS: u8 = 4;
-const END_STREAM: u8 = 1;
-
-/// An HTTP/2 connection that does only what it is told, with the settings of both sides agreed upon.
-fn http2(sidegate: &Sidegate) -> Wire {
-    let mut wire = Wire::tls(sidegate.address(), &["h2"]);
-    wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
-    until("the settings", || (frame(&mut wire).0 == SETTINGS).then_some(()));
-    wire.send(b"\0\0\0\x04\x01\0\0\0\0");
-    wire
-}
-
-/// `GET https://localhost/` in one frame (RFC 9113 section 6.2, RFC 7541 appendix A).
-fn get_frame(stream: u8) -> Vec<u8> {
-    let fields = b"\x82\x84\x87\x01\x09localhost";
-    let mut frame = vec![0, 0, u8::try_from(fields.len()).unwrap(), 1, 0x5, 0, 0, 0, stream];
-    frame.extend_from_slice(fields);
-    frame
-}
-
-/// Reads a frame: its type, flags and payload.
-fn frame(wire: &mut Wire) -> (u8, u8, Vec<u8>) {
-    let head = wire.read_exact(9);
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    (head[3], head[4], wire.read_exact(usize::try_from(length).unwrap()))
 }
 
 /// The status that this connection's next request is answered with within three seconds.

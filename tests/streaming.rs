@@ -62,7 +62,7 @@ fn an_app_that_does_not_read_stops_the_client() {
     let upload = || {
         let mut wire = sidegate.wire();
         wire.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n");
-        let sent = wire.send_until_stuck(BUFFERS);
+        let sent = wire.send_until_stuck(&[0; 1 << 14], BUFFERS);
         assert!(sent < BUFFERS, "sidegate took {sent} bytes that the app did not");
         wire
     };

@@ -17,7 +17,7 @@ pub struct Limits {
     pub max_connections: NonZeroUsize,
     /// Requests at once; further ones are answered 503.
     pub max_in_flight: NonZeroUsize,
-    /// All header lines of a request together.
+    /// The request line and all header lines of a request together.
     #[serde(with = "units::size")]
     pub max_header_bytes: u64,
     /// Header lines of a request.

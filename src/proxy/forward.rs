@@ -91,7 +91,7 @@ impl Proxy {
     /// The request as the app gets it.
     fn rewrite(&self, permitted: Permitted) -> Result<(Request<Upload>, Arc<Trail>), Denial> {
         let (caller, target, exchange) = permitted.into_parts();
-        let Exchange { request, client, trail } = exchange;
+        let Exchange { request, client, trail, .. } = exchange;
         let (mut parts, body) = request.into_parts();
         let size = body.size_hint();
         if size.lower() > self.upload.max_bytes {

@@ -3,18 +3,19 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::config::Limits;
+use crate::{config::Limits, reason::Reason};
 
 /// The state of one connection. Its task and those of its HTTP/2 streams share it, on one thread.
 #[derive(Debug)]
@@ -22,13 +23,26 @@ pub(super) struct Activity {
     start: Instant,
     /// Requests so far.
     served: AtomicU64,
+    /// Answers so far whose header is there.
+    answered: AtomicU64,
+    /// Whether the last answer has agreed to speak another protocol.
+    tunnel: AtomicBool,
+    /// Why whatever is asked next is refused, once something has arrived that is no request.
+    refusal: OnceLock<Reason>,
     /// When the last request ended, in milliseconds after the start.
     idle_since: AtomicU64,
     /// When the first byte after that arrived, in milliseconds after the start; 0 = not yet.
     first_byte: AtomicU64,
-    /// The requests that are being served: for each since when the client has not taken what it was sent, in milliseconds
-    /// after the start; 0 = it has.
-    untaken: Mutex<Vec<Arc<AtomicU64>>>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// What concerns the requests that are being served.
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// For each since when the client has not taken what it was sent, in milliseconds after the start; 0 = it has.
+    untaken: Vec<Arc<AtomicU64>>,
+    /// Who waits for one of them to end.
+    waiting: Option<Waker>,
 }
 
 /// What a connection's timer finds when it fires.
@@ -49,9 +63,12 @@ impl Activity {
         Self {
             start: Instant::now(),
             served: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            tunnel: AtomicBool::new(false),
+            refusal: OnceLock::new(),
             idle_since: AtomicU64::new(0),
             first_byte: AtomicU64::new(0),
-            untaken: Mutex::default(),
+            under_way: Mutex::default(),
         }
     }
 
@@ -60,13 +77,43 @@ impl Activity {
         self.served.fetch_add(1, Relaxed);
         self.first_byte.store(0, Relaxed);
         let untaken = Arc::new(AtomicU64::new(0));
-        self.lock().push(untaken.clone());
+        self.lock().untaken.push(untaken.clone());
         Busy { activity: self.clone(), untaken }
+    }
+
+    /// Requests so far.
+    pub(super) fn served(&self) -> u64 {
+        self.served.load(Relaxed)
+    }
+
+    /// Answers so far.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Relaxed)
+    }
+
+    /// Wakes the task of `cx` when a request has ended.
+    pub(super) fn wait(&self, cx: &Context<'_>) {
+        self.lock().waiting = Some(cx.waker().clone());
+    }
+
+    /// Whether what the client says now is no HTTP.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Relaxed)
+    }
+
+    /// From now on every request is refused.
+    pub(super) fn refuse(&self, reason: Reason) {
+        let _ = self.refusal.set(reason);
+    }
+
+    /// Why whatever is asked is refused, if it is.
+    pub(super) fn refusal(&self) -> Option<Reason> {
+        self.refusal.get().copied()
     }
 
     /// Whether a request is being served.
     pub(super) fn is_busy(&self) -> bool {
-        !self.lock().is_empty()
+        !self.lock().untaken.is_empty()
     }
 
     /// Whether no request is being served or has begun to arrive.
@@ -86,7 +133,7 @@ impl Activity {
         if self.is_busy() {
             let stuck =
                 |since: &Arc<AtomicU64>| since.load(Relaxed) > 0 && now >= after(since) + limits.client_idle_timeout;
-            if self.lock().iter().any(stuck) {
+            if self.lock().untaken.iter().any(stuck) {
                 return Finding::Stuck;
             }
             // Whatever begins when it ends has at least this long.
@@ -107,9 +154,9 @@ impl Activity {
         if now >= end { finding } else { Finding::Look(end.min(now + patience(limits))) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
         // The tasks of one connection share it on one thread: it is never contended.
-        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn milliseconds(&self) -> u64 {
@@ -136,10 +183,27 @@ pub(super) struct Busy {
     untaken: Arc<AtomicU64>,
 }
 
+impl Busy {
+    /// It has an answer with this status.
+    pub(super) fn answer(&self, status: StatusCode) {
+        self.activity.answered.fetch_add(1, Relaxed);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.activity.tunnel.store(true, Relaxed);
+        }
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.activity.lock().retain(|untaken| !Arc::ptr_eq(untaken, &self.untaken));
-        if !self.activity.is_busy() {
+        let mut under_way = self.activity.lock();
+        under_way.untaken.retain(|untaken| !Arc::ptr_eq(untaken, &self.untaken));
+        let idle = under_way.untaken.is_empty();
+        let waiting = under_way.waiting.take();
+        drop(under_way);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+        if idle {
             self.activity.idle_since.store(self.activity.milliseconds(), Relaxed);
         }
     }

@@ -1,7 +1,8 @@
 //! The body of a request on its way to the app.
 
 use std::{
-    fmt,
+    error::Error as _,
+    fmt, io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -66,6 +67,14 @@ impl Upload {
     }
 }
 
+/// Whether the client broke off its body, or broke its form.
+fn reason(error: &hyper::Error) -> Reason {
+    match error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidData) => Reason::FramingInvalid,
+        _ => Reason::RequestIncomplete,
+    }
+}
+
 impl Drop for Upload {
     fn drop(&mut self) {
         // The app answered before it had read everything.
@@ -95,7 +104,7 @@ impl Body for Upload {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.trail.failed(Reason::RequestIncomplete);
+                this.trail.failed(reason(&error));
                 Poll::Ready(Some(Err(Aborted(Some(error)))))
             }
             Poll::Ready(None) => Poll::Ready(None),

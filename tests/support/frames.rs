@@ -1,6 +1,6 @@
 //! HTTP/2 by hand: frames and header blocks as bytes, so that a test can send what no client would.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use super::{Wire, until};
 
@@ -191,11 +191,16 @@ impl Frames {
         self.wire.try_send(bytes).is_ok()
     }
 
-    /// Says it over and over, and never listens, until the other side takes no more for a second or has taken it so many
-    /// times; says how often that was.
-    pub(crate) fn send_until_stuck(&mut self, bytes: &[u8], times: usize) -> usize {
-        self.wire.give_up_after(Duration::from_secs(1));
-        (0..times).take_while(|_| self.try_send(bytes)).count()
+    /// Says it over and over, and never listens, until the other side takes no more for a second, or has taken so many
+    /// bytes; says how many it took.
+    pub(crate) fn send_until_stuck(&mut self, bytes: &[u8], enough: u64) -> u64 {
+        self.wire.send_until_stuck(bytes, enough)
+    }
+
+    /// Reads until the other side ends the connection, and fails when it does not.
+    #[track_caller]
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        self.wire.read_to_end()
     }
 
     /// The next frame; `None` at the end of the connection.

@@ -52,10 +52,11 @@ impl Wire {
         self.tcp.set_write_timeout(Some(patience)).unwrap();
     }
 
-    /// Sends until the other side takes no more for a second, or has taken `enough`; says how many bytes it took.
-    pub(crate) fn send_until_stuck(&mut self, enough: u64) -> u64 {
+    /// Sends the same over and over until the other side takes no more for a second, or has taken `enough`; says how many
+    /// bytes it took.
+    pub(crate) fn send_until_stuck(&mut self, chunk: &[u8], enough: u64) -> u64 {
         self.give_up_after(Duration::from_secs(1));
-        let (chunk, mut sent) = ([0; 1 << 14], 0);
+        let mut sent = 0;
         // TLS takes what it is given into a buffer of its own; whether it could get rid of it, flushing tells.
         while sent < enough && self.try_send(chunk).is_ok() {
             sent += chunk.len() as u64;

@@ -1,0 +1,167 @@
+//! Follows a chunked body to its end (RFC 9112 section 7.1), without the liberties that the HTTP library takes.
+
+use super::head::{is_control, is_token};
+
+/// Where in a chunked body one is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Chunks {
+    /// In a size, after so many digits.
+    Size { digits: u8, size: u64 },
+    /// In an extension of so many bytes.
+    Extension { bytes: u16, size: u64 },
+    /// Before the LF of the size line.
+    SizeEnd { size: u64 },
+    /// In a chunk, with so many bytes to come.
+    Data { left: u64 },
+    /// Before the CR after a chunk.
+    DataCr,
+    /// Before the LF after a chunk.
+    DataEnd,
+    /// At the start of a trailer line, or of the empty line that ends it all.
+    Line,
+    /// In the name of a trailer.
+    Name,
+    /// In the value of a trailer.
+    Value,
+    /// Before the LF of a trailer.
+    ValueEnd,
+    /// Before the last LF.
+    End,
+    /// After it.
+    Done,
+}
+
+/// The body is not what RFC 9112 calls chunked.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Broken;
+
+/// The longest extension of a chunk, in bytes. Nobody uses them, and they are read byte by byte.
+const LONGEST_EXTENSION: u16 = 256;
+
+impl Chunks {
+    /// The start of a body.
+    pub(super) const START: Self = Self::Size { digits: 0, size: 0 };
+
+    /// Follows the body through `bytes`, to its end or theirs: how many of them are the body's, and whether it broke there.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, Result<(), Broken>) {
+        let mut at = 0;
+        while at < bytes.len() && *self != Self::Done {
+            if let Self::Data { left } = self {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                *left -= here as u64;
+                at += here;
+                if *left == 0 {
+                    *self = Self::DataCr;
+                }
+                continue;
+            }
+            let Some(next) = self.after(bytes[at]) else { return (at, Err(Broken)) };
+            *self = next;
+            at += 1;
+        }
+        (at, Ok(()))
+    }
+
+    fn after(self, byte: u8) -> Option<Self> {
+        match (self, byte) {
+            (Self::Size { digits: 1.., size }, b'\r') | (Self::Extension { size, .. }, b'\r') => {
+                Some(Self::SizeEnd { size })
+            }
+            (Self::Size { digits: 1.., size }, b';') => Some(Self::Extension { bytes: 0, size }),
+            // Sixteen digits are all that a size can have; with zeros before them it would be another one to some.
+            (Self::Size { digits: digits @ 0..16, size }, _) => {
+                let digit = char::from(byte).to_digit(16)?;
+                Some(Self::Size { digits: digits + 1, size: size << 4 | u64::from(digit) })
+            }
+            (Self::Extension { bytes: bytes @ 0..LONGEST_EXTENSION, size }, _) if !is_control(byte) => {
+                Some(Self::Extension { bytes: bytes + 1, size })
+            }
+            (Self::SizeEnd { size: 0 }, b'\n') => Some(Self::Line),
+            (Self::SizeEnd { size }, b'\n') => Some(Self::Data { left: size }),
+            (Self::DataCr, b'\r') => Some(Self::DataEnd),
+            (Self::DataEnd, b'\n') => Some(Self::START),
+            (Self::Line, b'\r') => Some(Self::End),
+            (Self::Line | Self::Name, _) if is_token(byte) => Some(Self::Name),
+            (Self::Name, b':') => Some(Self::Value),
+            (Self::Value, b'\r') => Some(Self::ValueEnd),
+            (Self::Value, _) if !is_control(byte) => Some(Self::Value),
+            (Self::ValueEnd, b'\n') => Some(Self::Line),
+            (Self::End, b'\n') => Some(Self::Done),
+            (
+                Self::Size { .. }
+                | Self::Extension { .. }
+                | Self::SizeEnd { .. }
+                | Self::Data { .. }
+                | Self::DataCr
+                | Self::DataEnd
+                | Self::Line
+                | Self::Name
+                | Self::Value
+                | Self::ValueEnd
+                | Self::End
+                | Self::Done,
+                _,
+            ) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> (usize, Result<(), Broken>, bool) {
+        let mut chunks = Chunks::START;
+        let (read, result) = chunks.read(body.as_bytes());
+        (read, result, chunks == Chunks::Done)
+    }
+
+    #[test]
+    fn a_good_body_is_followed_to_its_end_and_no_further() {
+        for body in [
+            "0\r\n\r\n",
+            "000\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "a\r\n0123456789\r\nA\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n",
+            "3;x=y;z=\"a b\"\r\nhel\r\n2 ;q\r\nlo\r\n0\r\n\r\n".replace("2 ;q", "2;q").as_str(),
+            "0\r\nX-Sum: 1\r\nY:\r\n\r\n",
+        ] {
+            assert_eq!(read(&format!("{body}GET /")), (body.len(), Ok(()), true), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_some_would_read_differently_is_broken() {
+        for body in [
+            "\r\n0\r\n\r\n",
+            "5\nhello\r\n",
+            "5 \r\nhello\r\n",
+            "5\t\r\nhello\r\n",
+            " 5\r\nhello\r\n",
+            "0x5\r\nhello\r\n",
+            "+5\r\nhello\r\n",
+            "-5\r\nhello\r\n",
+            ";x\r\n",
+            "5;a\nb\r\nhello\r\n",
+            "5;a\rb\r\nhello\r\n",
+            "5;\0\r\nhello\r\n",
+            "5\r\nhelloXX",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhello\r0\r\n\r\n",
+            "10000000000000005\r\nhello\r\n",
+            "00000000000000005\r\nhello\r\n",
+            "0\r\n\n",
+            "0\r\n X: folded\r\n\r\n",
+            "0\r\nX : 1\r\n\r\n",
+            "0\r\nX: 1\nY: 2\r\n\r\n",
+            "0\r\nX: 1\rY: 2\r\n\r\n",
+            "0\r\nX\r\n\r\n",
+            "0\r\n\rX",
+        ] {
+            let (read, result, done) = read(body);
+            assert!(result == Err(Broken) && read < body.len() && !done, "{body:?}");
+        }
+        assert_eq!(read(&format!("5;{}\r\n", "x".repeat(256))).1, Ok(()));
+        assert_eq!(read(&format!("5;{}\r\n", "x".repeat(257))).1, Err(Broken));
+    }
+}

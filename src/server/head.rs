@@ -1,0 +1,313 @@
+//! Reads the head of an HTTP/1 request more strictly than the HTTP library does: what it passes has one reading only.
+//!
+//! The library removes a `#…` from the target and a length beside `chunked`, takes a bare LF for the end of a line, and
+//! skips empty lines. Each of these is a place where the app, or a proxy before us, could see another message.
+
+use http::Uri;
+use memchr::memchr;
+
+use crate::reason::Reason;
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// From the request line to the empty line, in bytes.
+    pub(super) bytes: usize,
+    /// Header lines.
+    pub(super) lines: usize,
+}
+
+/// Where the body ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+}
+
+/// What a good head says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Head {
+    /// How long it is.
+    pub(super) bytes: usize,
+    pub(super) framing: Framing,
+    /// Whether it asks for another protocol: what follows it may be no HTTP.
+    pub(super) upgrade: bool,
+}
+
+/// A head that is arriving: what its lines so far say.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Where the first line begins that has not been looked at.
+    start: usize,
+    /// How far the end of that line has been searched for.
+    searched: usize,
+    /// Line ends so far.
+    ends: usize,
+    /// Lines so far, the request line among them.
+    lines: usize,
+    http_10: bool,
+    length: Option<u64>,
+    chunked: bool,
+    upgrade: bool,
+}
+
+impl Scan {
+    /// Looks at what has come since the last look. `bytes` is the head from its first byte on, with whatever follows it.
+    /// `None` when it is not complete.
+    ///
+    /// # Errors
+    /// `framing_invalid`, `path_ambiguous`, `header_invalid` or `header_too_large`, as soon as it shows.
+    pub(super) fn read(&mut self, bytes: &[u8], limits: Limits) -> Result<Option<Head>, Reason> {
+        while let Some(found) = memchr(b'\n', &bytes[self.searched..]) {
+            let end = self.searched + found;
+            let line = bytes[self.start..end].strip_suffix(b"\r").ok_or(Reason::FramingInvalid)?;
+            self.start = end + 1;
+            self.searched = self.start;
+            self.ends += 1;
+            if self.start > limits.bytes {
+                return Err(Reason::HeaderTooLarge);
+            }
+            if self.lines == 0 {
+                // RFC 9112 section 2.2: one empty line before the request is what old clients send after a body.
+                if !line.is_empty() {
+                    self.request_line(line)?;
+                    self.lines = 1;
+                } else if self.ends > 1 {
+                    return Err(Reason::FramingInvalid);
+                }
+            } else if line.is_empty() {
+                return self.end(&bytes[..self.start]).map(Some);
+            } else if self.lines > limits.lines {
+                return Err(Reason::HeaderTooLarge);
+            } else {
+                self.field(line)?;
+                self.lines += 1;
+            }
+        }
+        self.searched = bytes.len();
+        if bytes.len() > limits.bytes {
+            return Err(Reason::HeaderTooLarge);
+        }
+        // TLS, or whatever else is no HTTP, has no line end that one could wait for.
+        if self.lines == 0 && bytes.get(self.start).is_some_and(|byte| !TOKEN[usize::from(*byte)] && *byte != b'\r') {
+            return Err(Reason::FramingInvalid);
+        }
+        Ok(None)
+    }
+
+    fn request_line(&mut self, line: &[u8]) -> Result<(), Reason> {
+        let method = token(line);
+        let rest = line[method..].strip_prefix(b" ").filter(|_| method > 0).ok_or(Reason::FramingInvalid)?;
+        let target = plain(rest);
+        let (target, version) = if target > 0 && rest.get(target) == Some(&b' ') && rest[0] == b'/' {
+            (&rest[..target], &rest[target + 1..])
+        } else {
+            unusual_target(rest)?
+        };
+        // More than the library's type for a target can hold.
+        if target.len() >= usize::from(u16::MAX) {
+            return Err(Reason::HeaderTooLarge);
+        }
+        self.http_10 = version == b"HTTP/1.0";
+        if self.http_10 || version == b"HTTP/1.1" { Ok(()) } else { Err(Reason::FramingInvalid) }
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Reason> {
+        let name = token(line);
+        // More than the library's type for a name can hold.
+        if name == 0 || name >= usize::from(u16::MAX) || line.get(name) != Some(&b':') {
+            return Err(Reason::HeaderInvalid);
+        }
+        let (name, value) = (&line[..name], &line[name + 1..]);
+        match name.len() {
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = !self.http_10,
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let length = length(trim(value)).filter(|_| self.length.is_none() && !self.chunked);
+                self.length = Some(length.ok_or(Reason::FramingInvalid)?);
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                let alone = self.length.is_none() && !self.chunked && !self.http_10;
+                if !alone || !trim(value).eq_ignore_ascii_case(b"chunked") {
+                    return Err(Reason::FramingInvalid);
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(&self, head: &[u8]) -> Result<Head, Reason> {
+        // Names and the request line have been looked at byte by byte. Counting the rest in one go is several times as
+        // fast: there are no control characters but the line ends, and a few tabs.
+        let ends = 2 * self.ends;
+        if controls(head) != ends && head.iter().filter(|byte| is_control(**byte)).count() != ends {
+            return Err(Reason::HeaderInvalid);
+        }
+        let framing = if self.chunked { Framing::Chunked } else { Framing::Length(self.length.unwrap_or(0)) };
+        Ok(Head { bytes: head.len(), framing, upgrade: self.upgrade })
+    }
+}
+
+/// A head that stands in for a bad one, so that the refusal takes the way of every answer. It says of the bad one's
+/// request line what is safe to repeat in a log.
+pub(super) fn stand_in(bad: &[u8]) -> Vec<u8> {
+    /// What a log line has room for.
+    const LONGEST: usize = 2048;
+    let line = bad.strip_prefix(b"\r\n").unwrap_or(bad);
+    let method = token(&line[..line.len().min(32)]);
+    let rest = line[method..].strip_prefix(b" ").filter(|_| method > 0);
+    let target = rest.map(|rest| &rest[..plain(&rest[..rest.len().min(LONGEST)])]);
+    let (method, target) = match target {
+        Some(target) if target.starts_with(b"/") => (&line[..method], target),
+        Some(_) => (&line[..method], &b"*"[..]),
+        None => (&b"-"[..], &b"*"[..]),
+    };
+    [method, b" ", target, b" HTTP/1.1\r\nconnection: close\r\n\r\n"].concat()
+}
+
+/// A length as everybody reads it: digits, and no zero before them that makes it octal to some.
+pub(super) fn length(value: &[u8]) -> Option<u64> {
+    let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    if !digits || (value[0] == b'0' && value.len() > 1) {
+        return None;
+    }
+    Some(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
+}
+
+/// Whether a byte may be part of a name (RFC 9110 section 5.6.2).
+pub(super) const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+/// Whether a byte may not be part of a value, nor of anything else.
+pub(super) const fn is_control(byte: u8) -> bool {
+    (byte < b' ' && byte != b'\t') || byte == 0x7f
+}
+
+static TOKEN: [bool; 256] = table(false);
+
+/// What is in nearly every target, and what the library takes as it is.
+static PLAIN: [bool; 256] = table(true);
+
+const fn table(plain: bool) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let in_target = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~' | b'?' | b'=' | b'&' | b'%' | b':' | b'@' | b'+' | b',')
+            || matches!(byte, b';' | b'!' | b'$' | b'\'' | b'(' | b')' | b'*');
+        table[byte as usize] = if plain { in_target } else { is_token(byte) };
+        byte += 1;
+    }
+    table
+}
+
+/// How many bytes at the start are of a name.
+fn token(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(bytes.len())
+}
+
+fn plain(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(bytes.len())
+}
+
+/// A target that is not just a plain path, and the version after it.
+fn unusual_target(rest: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
+    let end = memchr(b' ', rest).filter(|end| *end > 0).ok_or(Reason::FramingInvalid)?;
+    let target = &rest[..end];
+    // The library drops a fragment, and refuses by itself, with an answer of its own, what is no URI.
+    let text = std::str::from_utf8(target).map_err(|_| Reason::PathAmbiguous)?;
+    if target.iter().any(|byte| is_control(*byte) || matches!(*byte, b'#' | b'\t')) || text.parse::<Uri>().is_err() {
+        return Err(Reason::PathAmbiguous);
+    }
+    Ok((target, &rest[end + 1..]))
+}
+
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// How many control characters there are, tabs among them. In pieces whose count fits into a byte, and without a branch,
+/// so that the compiler counts sixteen bytes at once.
+fn controls(bytes: &[u8]) -> usize {
+    const PIECE: usize = 240;
+    let mut count = 0;
+    for piece in bytes.chunks(PIECE) {
+        let mut here = 0_u8;
+        for byte in piece {
+            here = here.wrapping_add(u8::from((*byte < b' ') | (*byte == 0x7f)));
+        }
+        count += usize::from(here);
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { bytes: 4096, lines: 4 };
+
+    fn read(text: &str) -> Result<Option<Head>, Reason> {
+        Scan::default().read(text.as_bytes(), LIMITS)
+    }
+
+    #[test]
+    fn a_good_head_says_where_its_body_ends() {
+        for (text, framing) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Length(0)),
+            ("\r\nGET / HTTP/1.0\r\n\r\n", Framing::Length(0)),
+            ("OPTIONS * HTTP/1.1\r\n\r\n", Framing::Length(0)),
+            ("GET http://a.example/x?y HTTP/1.1\r\nA:\r\nB: \t \r\n\r\n", Framing::Length(0)),
+            ("GET /?q={a:[1]}|^`\\é HTTP/1.1\r\n\r\n", Framing::Length(0)),
+            ("POST /a HTTP/1.1\r\ncONTENT-lENGTH: \t17 \r\n\r\n", Framing::Length(17)),
+            ("POST /a HTTP/1.1\r\nContent-Length:0\r\n\r\n", Framing::Length(0)),
+            ("POST /a HTTP/1.1\r\nX: a\tb \u{e9}\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked),
+        ] {
+            let head = read(&format!("{text}GET /next HTTP/1.1\r\n")).unwrap().unwrap();
+            assert_eq!((head.framing, head.bytes, head.upgrade), (framing, text.len(), false), "{text:?}");
+        }
+        assert!(read("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n").unwrap().unwrap().upgrade);
+        assert!(!read("GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n").unwrap().unwrap().upgrade);
+    }
+
+    #[test]
+    fn a_head_that_does_not_fit_is_refused_before_its_end() {
+        let large = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(LIMITS.bytes));
+        assert_eq!(read(&large), Err(Reason::HeaderTooLarge));
+        assert_eq!(read(&format!("{large}\r\n\r\n")), Err(Reason::HeaderTooLarge));
+        let many = |count| read(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: 1\r\n".repeat(count)));
+        assert!(many(LIMITS.lines).unwrap().is_some());
+        assert_eq!(many(LIMITS.lines + 1), Err(Reason::HeaderTooLarge));
+    }
+
+    #[test]
+    fn what_stands_in_repeats_only_what_is_safe() {
+        let line = |bad: &[u8]| {
+            let text = String::from_utf8(stand_in(bad)).unwrap();
+            assert!(read(&text).unwrap().is_some(), "{text:?}");
+            text.lines().next().unwrap().to_owned()
+        };
+        assert_eq!(line(b"POST /a?b HTTP/1.1\r\nContent-Length: 1, 2\r\n"), "POST /a?b HTTP/1.1");
+        assert_eq!(line(b"\r\nHEAD /a#b HTTP/1.1\n"), "HEAD /a HTTP/1.1");
+        assert_eq!(line(b"GET  / HTTP/1.1\n"), "GET * HTTP/1.1");
+        for bad in [&b"\x16\x03\x01"[..], b"", b"\n", b" GET / HTTP/1.1", &[b'A'; 5000]] {
+            assert_eq!(line(bad), "- * HTTP/1.1");
+        }
+    }
+}
