@@ -1,6 +1,7 @@
 //! What an attacker, a careless app and a client that has gone quiet do: none of it may reach further than itself.
 
 use std::{
+    any::Any,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
@@ -10,8 +11,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Builder, H2, Issuer, Recorder, Sidegate, Wire,
-    frames::{DATA, END_HEADERS, END_STREAM, GET, connect, headers, read},
+    Builder, H2, Issuer, Recorder, Sidegate,
+    frames::{Frames, flag, get, kind},
     until,
 };
 
@@ -113,16 +114,16 @@ fn a_client_that_does_not_read_its_answer_is_cut_off() {
         Ok(true)
     });
     let sidegate = public(&app).set(impatient()).start();
-    let one: fn(&Sidegate) -> Wire = |sidegate| {
+    let one: fn(&Sidegate) -> Box<dyn Any> = |sidegate| {
         let mut wire = sidegate.wire();
         wire.send(REQUEST);
-        wire
+        Box::new(wire)
     };
     // One window for all of the streams, which nobody ever widens.
-    let many: fn(&Sidegate) -> Wire = |sidegate| {
-        let mut wire = connect(sidegate);
-        wire.send([1, 3, 5].map(get).concat());
-        wire
+    let many: fn(&Sidegate) -> Box<dyn Any> = |sidegate| {
+        let mut client = Frames::open(sidegate.address(), &[]);
+        client.send([1, 3, 5].map(|stream| get(stream, "/")).concat());
+        Box::new(client)
     };
     let mut asked = 0;
     for (what, requests, ask) in [("HTTP/1.1", 1, one), ("HTTP/2", 3, many)] {
@@ -167,18 +168,18 @@ fn a_client_that_waits_for_an_answer_that_pauses_is_not_cut_off() {
 fn an_http2_client_that_has_fallen_silent_does_not_hold_up_the_end() {
     let app = Recorder::start();
     let mut sidegate = public(&app).set(json!({ "shutdown": { "grace": "20s" } })).start();
-    let mut wire = connect(&sidegate);
-    wire.send(get(1));
+    let mut client = Frames::open(sidegate.address(), &[]);
+    client.send(get(1, "/"));
     // Its answer, to the end of the stream; and from here on it neither reads nor acknowledges anything.
     until("the answer", || {
-        let (kind, flags, ..) = read(&mut wire);
-        (kind == DATA && flags & END_STREAM != 0).then_some(())
+        let frame = client.next().expect("a frame");
+        (frame.kind == kind::DATA && frame.flags & flag::END_STREAM != 0).then_some(())
     });
     let started = Instant::now();
     sidegate.terminate();
     assert!(sidegate.exit().success());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    drop(wire);
+    drop(client);
 }
 
 #[test]
@@ -224,10 +225,6 @@ fn a_connection_that_ends_badly_is_counted_as_what_it_was() {
         sidegate.wait_for_metric(errors, &[], before.sum(errors, &[]) + 1.0);
     }
     assert_eq!(app.requests().len(), 0);
-}
-
-fn get(stream: u32) -> Vec<u8> {
-    headers(stream, &GET, END_STREAM | END_HEADERS)
 }
 
 /// The status that this connection's next request is answered with within three seconds.

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::support::{
-    Builder, H2, Issuer, Recorder, Sidegate, Wire,
-    frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, connect, field,
-        headers, raw, read,
-    },
+    Builder, H2, Issuer, Recorder, Sidegate,
+    frames::{Frames, block, data, flag, frame, headers, kind, literal, ping, reset, setting, settings},
     until,
 };
+
+/// A good request's fields.
+const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "localhost")];
 
 #[test]
 fn a_malformed_request_reaches_no_app_and_harms_no_other() {
@@ -57,20 +57,21 @@ fn a_malformed_request_reaches_no_app_and_harms_no_other() {
         ("a length with a zero before it", with(&[("content-length", "00")])),
         ("a length without a body", with(&[("content-length", "5")])),
     ] {
-        let mut wire = connect(&sidegate);
-        wire.send(headers(1, &fields, END_STREAM | END_HEADERS));
-        wire.send(headers(3, &with(&[("x-good", "1")]), END_STREAM | END_HEADERS));
+        let mut wire = Frames::open(sidegate.address(), &[]);
+        wire.send(headers(flag::END_STREAM, 1, block(&fields)));
+        wire.send(headers(flag::END_STREAM, 3, block(&with(&[("x-good", "1")]))));
         // A stream error or our refusal, and the next request is answered; or the end of the connection.
         let end = until("an end", || {
-            let (kind, flags, stream, payload) = read(&mut wire);
-            match (kind, stream) {
-                (HEADERS, 1) => assert_ne!(payload[0], 0x88, "{what}: 200"),
-                (HEADERS, 3) => assert_eq!(payload[0], 0x88, "{what}: not 200"),
+            let frame = wire.next().expect("a frame");
+            match (frame.kind, frame.stream) {
+                (kind::HEADERS, 1) => assert_ne!(frame.payload[0], 0x88, "{what}: 200"),
+                (kind::HEADERS, 3) => assert_eq!(frame.payload[0], 0x88, "{what}: not 200"),
                 _ => {}
             }
-            (kind == GOAWAY || (stream == 3 && flags & END_STREAM != 0)).then_some(kind)
+            let answered = frame.stream == 3 && frame.flags & flag::END_STREAM != 0;
+            (frame.kind == kind::GOAWAY || answered).then_some(frame.kind)
         });
-        if end != GOAWAY {
+        if end != kind::GOAWAY {
             assert_eq!(app.last_request().header("X-Good"), Some("1"), "{what}");
         }
     }
@@ -100,11 +101,11 @@ fn what_we_refuse_ourselves_has_a_reason_and_a_log_line() {
 fn a_flood_of_resets_ends_the_connection() {
     let app = Recorder::start();
     let sidegate = public(&app).start();
-    let mut wire = connect(&sidegate);
+    let mut wire = Frames::open(sidegate.address(), &[]);
     let mut flood = Vec::new();
     for stream in (1..20_000).step_by(2) {
-        flood.extend(headers(stream, &GET, END_STREAM | END_HEADERS));
-        flood.extend(raw(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        flood.extend(headers(flag::END_STREAM, stream, block(&GET)));
+        flood.extend(reset(stream, 8));
     }
     let _ = wire.try_send(&flood);
     wire.read_to_end();
@@ -116,10 +117,10 @@ fn a_flood_of_resets_ends_the_connection() {
 fn a_flood_of_malformed_requests_ends_the_connection() {
     let app = Recorder::start();
     let sidegate = public(&app).start();
-    let mut wire = connect(&sidegate);
+    let mut wire = Frames::open(sidegate.address(), &[]);
     let fields = [&GET[..], &[("connection", "close")]].concat();
     let flood: Vec<u8> =
-        (1..20_000).step_by(2).flat_map(|stream| headers(stream, &fields, END_STREAM | END_HEADERS)).collect();
+        (1..20_000).step_by(2).flat_map(|stream| headers(flag::END_STREAM, stream, block(&fields))).collect();
     let _ = wire.try_send(&flood);
     wire.read_to_end();
     assert_eq!(app.requests().len(), 0);
@@ -130,12 +131,12 @@ fn a_flood_of_malformed_requests_ends_the_connection() {
 fn a_header_that_never_ends_ends_the_connection() {
     let app = Recorder::start();
     let sidegate = public(&app).start();
-    for (what, fragment) in [("empty", Vec::new()), ("large", field("x", &"y".repeat(8_000)))] {
-        let mut wire = connect(&sidegate);
-        wire.send(headers(1, &GET, END_STREAM));
+    for (what, fragment) in [("empty", Vec::new()), ("large", literal(b"x", &[b'y'; 8_000]))] {
+        let mut wire = Frames::open(sidegate.address(), &[]);
+        wire.send(frame(kind::HEADERS, flag::END_STREAM, 1, block(&GET)));
         let before = sidegate.peak_memory();
         for _ in 0..50_000 {
-            if wire.try_send(raw(CONTINUATION, 0, 1, &fragment)).is_err() {
+            if !wire.try_send(frame(kind::CONTINUATION, 0, 1, &fragment)) {
                 break;
             }
         }
@@ -144,8 +145,8 @@ fn a_header_that_never_ends_ends_the_connection() {
     }
     // One that just stands still is not waited for.
     let impatient = public(&app).set(json!({ "limits": { "header_timeout": "1s" } })).start();
-    let mut wire = connect(&impatient);
-    wire.send(headers(1, &GET, END_STREAM));
+    let mut wire = Frames::open(impatient.address(), &[]);
+    wire.send(frame(kind::HEADERS, flag::END_STREAM, 1, block(&GET)));
     wire.read_to_end();
     assert_eq!(app.requests().len(), 0);
     sidegate.assert_alive();
@@ -155,15 +156,12 @@ fn a_header_that_never_ends_ends_the_connection() {
 fn frames_that_carry_nothing_end_the_connection() {
     let app = Recorder::start();
     let sidegate = public(&app).start();
-    for (what, frame) in [
-        ("empty data", raw(DATA, 0, 1, b"")),
-        ("settings", raw(SETTINGS, 0, 0, b"\0\x03\0\0\0\x64")),
-        ("pings", raw(PING, 0, 0, &[0; 8])),
-    ] {
-        let mut wire = connect(&sidegate);
+    for (what, frame) in [("empty data", data(0, 1, "")), ("settings", settings(&[(3, 100)])), ("pings", ping(&[0; 8]))]
+    {
+        let mut wire = Frames::open(sidegate.address(), &[]);
         let mut post = GET;
         post[0].1 = "POST";
-        wire.send(headers(1, &post, END_HEADERS));
+        wire.send(headers(0, 1, block(&post)));
         let before = sidegate.peak_memory();
         // Nobody reads the answers, if there are any: either the connection ends, or no more is taken.
         wire.send_until_stuck(&frame.repeat(1000), 16 << 20);
@@ -177,23 +175,20 @@ fn frames_that_carry_nothing_end_the_connection() {
 fn streams_beyond_the_limit_are_refused() {
     let app = Recorder::scripted(|_, _| Ok(true));
     let sidegate = public(&app).set(json!({ "limits": { "http2_streams": 3 } })).start();
-    let mut wire = connect(&sidegate);
+    let mut wire = Frames::open(sidegate.address(), &[]);
     for stream in [1, 3, 5, 7] {
-        wire.send(headers(stream, &GET, END_STREAM | END_HEADERS));
+        wire.send(headers(flag::END_STREAM, stream, block(&GET)));
     }
-    let refused = until("a refusal", || Some(read(&mut wire)).filter(|(kind, ..)| *kind == RST_STREAM));
-    assert_eq!((refused.2, refused.3.as_slice()), (7, &7_u32.to_be_bytes()[..]), "REFUSED_STREAM");
+    let refused = until("a refusal", || wire.next().filter(|frame| frame.kind == kind::RST_STREAM));
+    assert_eq!((refused.stream, refused.payload.as_slice()), (7, &7_u32.to_be_bytes()[..]), "REFUSED_STREAM");
 }
 
 #[test]
 fn a_window_that_is_never_opened_ends_the_connection() {
     let app = Recorder::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     let sidegate = public(&app).set(json!({ "limits": { "client_idle_timeout": "1s" } })).start();
-    let mut wire = Wire::tls(sidegate.address(), &["h2"]);
-    wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    // SETTINGS_INITIAL_WINDOW_SIZE = 0
-    wire.send(raw(SETTINGS, 0, 0, b"\0\x04\0\0\0\0"));
-    wire.send(headers(1, &GET, END_STREAM | END_HEADERS));
+    let mut wire = Frames::open(sidegate.address(), &[(setting::INITIAL_WINDOW_SIZE, 0)]);
+    wire.send(headers(flag::END_STREAM, 1, block(&GET)));
     app.wait_for(1);
     // It is told that it may go, or cut off; and sees no byte of the body.
     let bytes = wire.read_to_end();

@@ -20,6 +20,9 @@ use super::{App, Wire, wait::until};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
+/// How many connections wait to be accepted: as many as where gunicorn makes its listener itself.
+const BACKLOG: i32 = 2048;
+
 /// gunicorn's kinds of worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Worker {
@@ -37,13 +40,18 @@ pub(crate) struct Flask {
 
 impl Flask {
     pub(crate) fn start(worker: Worker) -> Self {
+        Self::start_with(worker, &[])
+    }
+
+    /// The same, with further arguments for gunicorn.
+    pub(crate) fn start_with(worker: Worker, args: &[&str]) -> Self {
         let mut command = python("gunicorn");
         command.args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"]);
         command.args(match worker {
             Worker::Sync => &["--worker-class=sync"][..],
             Worker::Threads => &["--worker-class=gthread", "--threads=8"],
         });
-        command.arg(format!("--chdir={HERE}/tests/apps")).arg("flask_app:app");
+        command.args(args).arg(format!("--chdir={HERE}/tests/apps")).arg("flask_app:app");
         let process = Process::start(command, |command, files, _| {
             command.env("GATES", files).env("PYTHONDONTWRITEBYTECODE", "1");
         });
@@ -55,6 +63,11 @@ impl Flask {
     pub(crate) fn seen(&self) -> Vec<String> {
         let answer = Wire::tcp(self.address()).send("GET /__seen HTTP/1.1\r\nHost: app\r\n\r\n").answer();
         serde_json::from_value(answer.json()).unwrap()
+    }
+
+    /// What gunicorn has written.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.process.files.path().join("output.log")).unwrap()
     }
 
     /// Waits until a request stands at this gate.
@@ -202,7 +215,7 @@ impl Nothing {
 
     /// Something listens there from now on.
     pub(crate) fn listen(self) -> TcpListener {
-        self.0.listen(128).unwrap();
+        self.0.listen(BACKLOG).unwrap();
         self.0.into()
     }
 }
@@ -222,7 +235,7 @@ struct Process {
 
 impl Process {
     fn start(mut command: Command, prepare: impl FnOnce(&mut Command, &Path, SocketAddr)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Nothing::reserve().listen();
         let address = listener.local_addr().unwrap();
         let files = tempfile::Builder::new().prefix("app-").tempdir().unwrap();
         prepare(&mut command, files.path(), address);

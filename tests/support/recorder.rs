@@ -109,6 +109,11 @@ impl Recorder {
         until("the app to be asked", || (self.requests().len() >= count).then_some(()));
     }
 
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
     /// How many connections are open now.
     pub(crate) fn open_connections(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)

@@ -161,6 +161,11 @@ impl Sidegate {
         self.proc_status("VmHWM:")
     }
 
+    /// The memory that it has now, in kB.
+    pub(crate) fn memory(&self) -> u64 {
+        self.proc_status("VmRSS:")
+    }
+
     /// How many files and sockets it has open.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()

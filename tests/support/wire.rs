@@ -67,10 +67,15 @@ impl Wire {
         self.stream.get_mut().flush()
     }
 
+    /// Waits no longer than this for the other side to take what is sent.
+    pub(crate) fn give_up_after(&mut self, patience: Duration) {
+        self.socket.set_write_timeout(Some(patience)).unwrap();
+    }
+
     /// Sends the same again and again until the other side takes no more for a second, or has taken `enough`; says how
     /// many bytes it took.
     pub(crate) fn send_until_stuck(&mut self, chunk: &[u8], enough: u64) -> u64 {
-        self.socket.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        self.give_up_after(Duration::from_secs(1));
         let mut sent = 0;
         // TLS takes what it is given into a buffer of its own; whether it could get rid of it, flushing tells.
         while sent < enough && self.try_send(chunk).is_ok() {
@@ -110,14 +115,23 @@ impl Wire {
         bytes
     }
 
+    /// Reads this many bytes; `None` when the connection ends before that.
+    #[track_caller]
+    pub(crate) fn read_or_end(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        match self.stream.read_exact(&mut bytes) {
+            Ok(()) => Some(bytes),
+            Err(e) if is_late(&e) => panic!("nothing more came within {PATIENCE:?}, and no end"),
+            Err(_) => None,
+        }
+    }
+
     /// Reads until the other side ends the connection, and fails when it does not.
     #[track_caller]
     pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.stream.read_to_end(&mut bytes) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                panic!("still open after {PATIENCE:?}");
-            }
+            Err(e) if is_late(&e) => panic!("still open after {PATIENCE:?}"),
             // A reset, or TLS cut without its goodbye, is an end too.
             _ => bytes,
         }
@@ -141,6 +155,10 @@ pub(crate) fn tls_config(protocols: &[&str]) -> ClientConfig {
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     config
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn connect(address: SocketAddr) -> Socket {
