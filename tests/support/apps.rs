@@ -37,9 +37,7 @@ pub(crate) struct Flask {
 
 impl Flask {
     pub(crate) fn start(worker: Worker) -> Self {
-        let gunicorn = Path::new(HERE).join("target/venv/bin/gunicorn");
-        assert!(gunicorn.exists(), "{} is missing: run script/setup", gunicorn.display());
-        let mut command = Command::new(gunicorn);
+        let mut command = venv("gunicorn");
         command.args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"]);
         command.args(match worker {
             Worker::Sync => &["--worker-class=sync"][..],
@@ -84,19 +82,7 @@ pub(crate) struct Nginx {
 
 impl Nginx {
     pub(crate) fn start() -> Self {
-        // nginx takes over listeners that it is told the numbers of, and 0 is not one it believes.
-        let mut command = Command::new("sh");
-        command.args(["-c", r#"exec nginx -p "$0/" -c nginx.conf 3<&0 0</dev/null"#]);
-        let process = Process::start(command, |command, files, address| {
-            for directory in ["files", "tmp"] {
-                fs::create_dir(files.join(directory)).unwrap();
-            }
-            let config = fs::read_to_string(format!("{HERE}/tests/apps/nginx.conf")).unwrap();
-            fs::write(files.join("nginx.conf"), config.replace("LISTEN", &address.to_string())).unwrap();
-            let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
-            command.arg(files).env("NGINX", "3;").env("PATH", path);
-        });
-        Self { process }
+        Self { process: nginx("nginx.conf") }
     }
 
     /// Puts a file where `/files/NAME` finds it.
@@ -112,6 +98,69 @@ impl Nginx {
 }
 
 impl App for Nginx {
+    fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+}
+
+/// A server that `tests/apps/routed_app.py` runs under, or nginx with the like of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Server {
+    /// The development server of Flask: HTTP/1.0, a connection for each request.
+    Werkzeug,
+    /// One request at a time.
+    GunicornSync,
+    /// A pool of threads, with keep-alive.
+    GunicornThreads,
+    Waitress,
+    /// gevent's.
+    Pywsgi,
+    Nginx,
+}
+
+/// An app that writes down what it routed.
+pub(crate) struct Routed {
+    process: Process,
+}
+
+impl Routed {
+    pub(crate) fn start(server: Server) -> Self {
+        let app = format!("--chdir={HERE}/tests/apps");
+        let gunicorn = |workers: &[&str]| {
+            let mut command = venv("gunicorn");
+            command.args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning", &app]);
+            command.args(workers).arg("routed_app:application");
+            command
+        };
+        let python = |server: &str| {
+            let mut command = venv("python");
+            command.arg(format!("{HERE}/tests/apps/routed_app.py")).arg(server);
+            command
+        };
+        let command = match server {
+            Server::Werkzeug => python("werkzeug"),
+            Server::Waitress => python("waitress"),
+            Server::Pywsgi => python("pywsgi"),
+            Server::GunicornSync => gunicorn(&["--worker-class=sync"]),
+            Server::GunicornThreads => gunicorn(&["--worker-class=gthread", "--threads=4"]),
+            Server::Nginx => return Self { process: nginx("routed_nginx.conf") },
+        };
+        let process = Process::start(command, |command, files, _| {
+            command.env("SEEN", files.join("seen.log")).env("PYTHONDONTWRITEBYTECODE", "1");
+        });
+        Self { process }
+    }
+
+    /// The requests that it saw, a JSON object each: the `route` that ran, and the `environ`.
+    pub(crate) fn seen(&self) -> Vec<serde_json::Value> {
+        // nginx writes bytes beyond ASCII as they came.
+        let log = fs::read(self.process.files.path().join("seen.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
+    }
+}
+
+impl App for Routed {
     fn address(&self) -> SocketAddr {
         self.process.address
     }
@@ -138,6 +187,29 @@ impl App for Nothing {
     fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap().as_socket().unwrap()
     }
+}
+
+/// A command of the Python environment.
+fn venv(command: &str) -> Command {
+    let path = Path::new(HERE).join("target/venv/bin").join(command);
+    assert!(path.exists(), "{} is missing: run script/setup", path.display());
+    Command::new(path)
+}
+
+/// nginx with this file of `tests/apps`.
+fn nginx(config: &str) -> Process {
+    // nginx takes over listeners that it is told the numbers of, and 0 is not one it believes.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"exec nginx -p "$0/" -c nginx.conf 3<&0 0</dev/null"#]);
+    Process::start(command, |command, files, address| {
+        for directory in ["files", "tmp"] {
+            fs::create_dir(files.join(directory)).unwrap();
+        }
+        let config = fs::read_to_string(format!("{HERE}/tests/apps/{config}")).unwrap();
+        fs::write(files.join("nginx.conf"), config.replace("LISTEN", &address.to_string())).unwrap();
+        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+        command.arg(files).env("NGINX", "3;").env("PATH", path);
+    })
 }
 
 /// A server that was given its listener as standard input, and its files in a directory of its own.

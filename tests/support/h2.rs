@@ -56,7 +56,11 @@ impl H2 {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
+        self.exchange(request.body(Full::new(Bytes::copy_from_slice(body))).unwrap())
+    }
+
+    /// Sends a request that was made elsewhere; `None` for a reset.
+    pub(crate) fn exchange(&mut self, request: Request<Full<Bytes>>) -> Option<Answer> {
         let exchange = async { read(self.sender.send_request(request).await?).await };
         self.runtime.block_on(async { timeout(PATIENCE, exchange).await }).expect("an answer or a reset").ok()
     }

@@ -6,6 +6,7 @@ mod answer;
 mod apps;
 mod builder;
 mod command;
+mod corpus;
 mod curl;
 mod exposition;
 pub(crate) mod frames;
@@ -20,9 +21,10 @@ mod wire;
 
 pub(crate) use self::{
     answer::Answer,
-    apps::{Flask, Nginx, Nothing, Worker},
+    apps::{Flask, Nginx, Nothing, Routed, Server, Worker},
     builder::Builder,
     command::command,
+    corpus::{bytes, entries},
     curl::Curl,
     exposition::Exposition,
     h2::H2,
