@@ -24,6 +24,7 @@ mod framing;
 mod hardening;
 mod hardening_h2;
 mod hardening_ops;
+mod hostile;
 mod identity;
 mod jwt;
 mod limits;
