@@ -17,6 +17,7 @@ mod compression;
 mod config_samples;
 mod cors;
 mod dev;
+mod differential;
 mod documents;
 mod flask;
 mod forwarded;
