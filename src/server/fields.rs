@@ -25,7 +25,8 @@ pub(super) fn check<B>(request: &Request<B>, limits: Limits) -> Result<(), Reaso
         } else {
             lines += 1;
         }
-        if matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
+        // The library takes a name with a quote in it, which is no token (RFC 9110 section 5.6.2).
+        if name.as_str().contains('"') || matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
             return Err(Reason::HeaderInvalid);
         }
         if name == CONTENT_LENGTH {
@@ -63,6 +64,7 @@ mod tests {
         assert_eq!(check(uri, &[("a", "b c"), ("content-length", "10"), ("empty", "")]), None);
         assert_eq!(check(uri, &[("a", " b")]), Some(Reason::HeaderInvalid));
         assert_eq!(check(uri, &[("a", "b\t")]), Some(Reason::HeaderInvalid));
+        assert_eq!(check(uri, &[("a\"", "b")]), Some(Reason::HeaderInvalid));
         assert_eq!(check(uri, &[("content-length", "1"), ("content-length", "1")]), Some(Reason::FramingInvalid));
         assert_eq!(check(uri, &[("content-length", "01")]), Some(Reason::FramingInvalid));
         assert_eq!(check("ftp://a.example/", &[]), Some(Reason::HeaderInvalid));

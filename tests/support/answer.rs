@@ -104,6 +104,7 @@ pub(crate) fn read_body(stream: &mut impl BufRead, headers: &[(String, String)],
         loop {
             let mut size = String::new();
             stream.read_line(&mut size)?;
+            let size = size.split(';').next().unwrap_or_default();
             let size = usize::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;
             if size == 0 {
                 read_lines(stream)?; // trailers

@@ -45,7 +45,7 @@ impl Flask {
 
     /// The same, with further arguments for gunicorn.
     pub(crate) fn start_with(worker: Worker, args: &[&str]) -> Self {
-        let mut command = python("gunicorn");
+        let mut command = venv("gunicorn");
         command.args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"]);
         command.args(match worker {
             Worker::Sync => &["--worker-class=sync"][..],
@@ -107,7 +107,7 @@ pub(crate) struct WebSocketApp {
 impl WebSocketApp {
     pub(crate) fn start(library: Library) -> Self {
         let gunicorn = |arguments: &[&str]| {
-            let mut command = python("gunicorn");
+            let mut command = venv("gunicorn");
             command
                 .args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning"])
                 .args(arguments);
@@ -118,7 +118,7 @@ impl WebSocketApp {
             Library::FlaskSock => gunicorn(&["--worker-class=gthread", "--threads=8", "websocket_app:app"]),
             Library::SocketIo => gunicorn(&["--worker-class=gevent", "socketio_app:app"]),
             Library::Websockets => {
-                let mut command = python("python");
+                let mut command = venv("python");
                 command.arg(format!("{HERE}/tests/apps/websockets_app.py"));
                 command
             }
@@ -138,19 +138,12 @@ impl App for WebSocketApp {
 
 /// Runs one of the clients in `tests/apps/websocket_clients.py`, and says what it printed.
 pub(crate) fn websocket_client(arguments: &[&str]) -> String {
-    let mut command = python("python");
+    let mut command = venv("python");
     command.arg(format!("{HERE}/tests/apps/websocket_clients.py")).args(arguments);
     let output = command.stdin(Stdio::null()).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{arguments:?}: {out}{err}");
     out.trim().to_owned()
-}
-
-/// A program of the tests' Python environment.
-fn python(program: &str) -> Command {
-    let program = Path::new(HERE).join("target/venv/bin").join(program);
-    assert!(program.exists(), "{} is missing: run script/setup", program.display());
-    Command::new(program)
 }
 
 /// nginx with `tests/apps/nginx.conf`, or another file of these.
@@ -160,29 +153,12 @@ pub(crate) struct Nginx {
 
 impl Nginx {
     pub(crate) fn start() -> Self {
-        Self::with("nginx.conf", Path::new(""))
+        Self { process: nginx("nginx.conf", Path::new("")) }
     }
 
     /// In front of what listens on this Unix socket, with `tests/apps/nginx_front.conf`.
     pub(crate) fn before(socket: &Path) -> Self {
-        Self::with("nginx_front.conf", socket)
-    }
-
-    fn with(config: &str, upstream: &Path) -> Self {
-        // nginx takes over listeners that it is told the numbers of, and 0 is not one it believes.
-        let mut command = Command::new("sh");
-        command.args(["-c", r#"exec nginx -p "$0/" -c nginx.conf 3<&0 0</dev/null"#]);
-        let process = Process::start(command, |command, files, address| {
-            for directory in ["files", "tmp"] {
-                fs::create_dir(files.join(directory)).unwrap();
-            }
-            let config = fs::read_to_string(format!("{HERE}/tests/apps/{config}")).unwrap();
-            let config = config.replace("LISTEN", &address.to_string());
-            fs::write(files.join("nginx.conf"), config.replace("UPSTREAM", &upstream.to_string_lossy())).unwrap();
-            let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
-            command.arg(files).env("NGINX", "3;").env("PATH", path);
-        });
-        Self { process }
+        Self { process: nginx("nginx_front.conf", socket) }
     }
 
     /// Puts a file where `/files/NAME` finds it.
@@ -198,6 +174,69 @@ impl Nginx {
 }
 
 impl App for Nginx {
+    fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+}
+
+/// A server that `tests/apps/routed_app.py` runs under, or nginx with the like of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Server {
+    /// The development server of Flask: HTTP/1.0, a connection for each request.
+    Werkzeug,
+    /// One request at a time.
+    GunicornSync,
+    /// A pool of threads, with keep-alive.
+    GunicornThreads,
+    Waitress,
+    /// gevent's.
+    Pywsgi,
+    Nginx,
+}
+
+/// An app that writes down what it routed.
+pub(crate) struct Routed {
+    process: Process,
+}
+
+impl Routed {
+    pub(crate) fn start(server: Server) -> Self {
+        let app = format!("--chdir={HERE}/tests/apps");
+        let gunicorn = |workers: &[&str]| {
+            let mut command = venv("gunicorn");
+            command.args(["--no-control-socket", "--workers=1", "--bind=fd://0", "--log-level=warning", &app]);
+            command.args(workers).arg("routed_app:application");
+            command
+        };
+        let python = |server: &str| {
+            let mut command = venv("python");
+            command.arg(format!("{HERE}/tests/apps/routed_app.py")).arg(server);
+            command
+        };
+        let command = match server {
+            Server::Werkzeug => python("werkzeug"),
+            Server::Waitress => python("waitress"),
+            Server::Pywsgi => python("pywsgi"),
+            Server::GunicornSync => gunicorn(&["--worker-class=sync"]),
+            Server::GunicornThreads => gunicorn(&["--worker-class=gthread", "--threads=4"]),
+            Server::Nginx => return Self { process: nginx("routed_nginx.conf", Path::new("")) },
+        };
+        let process = Process::start(command, |command, files, _| {
+            command.env("SEEN", files.join("seen.log")).env("PYTHONDONTWRITEBYTECODE", "1");
+        });
+        Self { process }
+    }
+
+    /// The requests that it saw, a JSON object each: the `route` that ran, and the `environ`.
+    pub(crate) fn seen(&self) -> Vec<serde_json::Value> {
+        // nginx writes bytes beyond ASCII as they came.
+        let log = fs::read(self.process.files.path().join("seen.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
+    }
+}
+
+impl App for Routed {
     fn address(&self) -> SocketAddr {
         self.process.address
     }
@@ -224,6 +263,30 @@ impl App for Nothing {
     fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap().as_socket().unwrap()
     }
+}
+
+/// A command of the Python environment.
+fn venv(command: &str) -> Command {
+    let path = Path::new(HERE).join("target/venv/bin").join(command);
+    assert!(path.exists(), "{} is missing: run script/setup", path.display());
+    Command::new(path)
+}
+
+/// nginx with this file of `tests/apps`, which may name an `UPSTREAM`.
+fn nginx(config: &str, upstream: &Path) -> Process {
+    // nginx takes over listeners that it is told the numbers of, and 0 is not one it believes.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"exec nginx -p "$0/" -c nginx.conf 3<&0 0</dev/null"#]);
+    Process::start(command, |command, files, address| {
+        for directory in ["files", "tmp"] {
+            fs::create_dir(files.join(directory)).unwrap();
+        }
+        let config = fs::read_to_string(format!("{HERE}/tests/apps/{config}")).unwrap();
+        let config = config.replace("LISTEN", &address.to_string());
+        fs::write(files.join("nginx.conf"), config.replace("UPSTREAM", &upstream.to_string_lossy())).unwrap();
+        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+        command.arg(files).env("NGINX", "3;").env("PATH", path);
+    })
 }
 
 /// A server that was given its listener as standard input, and its files in a directory of its own.

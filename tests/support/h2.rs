@@ -60,7 +60,7 @@ impl H2 {
         body: &[u8],
     ) -> Option<Answer> {
         let body = Full::new(Bytes::copy_from_slice(body)).boxed();
-        Some(self.exchange(method, path, fields, body)?.0)
+        Some(self.ask(method, path, fields, body)?.0)
     }
 
     /// Sends a body of these frames without saying how long it is; gives the trailers of the answer, too.
@@ -73,17 +73,17 @@ impl H2 {
         frames: impl IntoIterator<Item = Frame<Bytes>>,
     ) -> (Answer, HeaderMap) {
         let body = Frames { left: frames.into_iter().collect(), endless: false }.boxed();
-        self.exchange(method, path, fields, body).expect("an answer, not a reset")
+        self.ask(method, path, fields, body).expect("an answer, not a reset")
     }
 
     /// Sends a body of this frame, and never ends it.
     #[track_caller]
     pub(crate) fn send_endless(&mut self, method: &str, path: &str, frame: Frame<Bytes>) -> Answer {
         let body = Frames { left: [frame].into(), endless: true }.boxed();
-        self.exchange(method, path, &[], body).expect("an answer, not a reset").0
+        self.ask(method, path, &[], body).expect("an answer, not a reset").0
     }
 
-    fn exchange(
+    fn ask(
         &mut self,
         method: &str,
         path: &str,
@@ -94,7 +94,15 @@ impl H2 {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let request = request.body(body).unwrap();
+        self.trailed(request.body(body).unwrap())
+    }
+
+    /// Sends a request that was made elsewhere; `None` for a reset.
+    pub(crate) fn exchange(&mut self, request: Request<Full<Bytes>>) -> Option<Answer> {
+        self.trailed(request.map(BodyExt::boxed)).map(|(answer, _)| answer)
+    }
+
+    fn trailed(&mut self, request: Request<BoxBody<Bytes, Infallible>>) -> Option<(Answer, HeaderMap)> {
         let exchange = async { read(self.sender.send_request(request).await?).await };
         self.runtime.block_on(async { timeout(PATIENCE, exchange).await }).expect("an answer or a reset").ok()
     }

@@ -6,6 +6,7 @@ mod answer;
 mod apps;
 mod builder;
 mod command;
+mod corpus;
 mod curl;
 mod exposition;
 pub(crate) mod frames;
@@ -21,9 +22,10 @@ mod wire;
 
 pub(crate) use self::{
     answer::Answer,
-    apps::{Flask, Library, Nginx, Nothing, WebSocketApp, Worker, websocket_client},
+    apps::{Flask, Library, Nginx, Nothing, Routed, Server, WebSocketApp, Worker, websocket_client},
     builder::Builder,
     command::command,
+    corpus::{bytes, entries},
     curl::Curl,
     exposition::Exposition,
     h2::H2,
