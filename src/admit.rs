@@ -29,7 +29,7 @@ impl Admit<()> {
     }
 }
 
-impl<S: Service<Exchange, Response = Response<Body>, Error = Denial>> Service<Exchange> for Admit<S> {
+impl<S: Service<Box<Exchange>, Response = Response<Body>, Error = Denial>> Service<Box<Exchange>> for Admit<S> {
     type Response = Response<Body>;
     type Error = Denial;
     type Future = ResponseFuture<S::Future>;
@@ -38,7 +38,7 @@ impl<S: Service<Exchange, Response = Response<Body>, Error = Denial>> Service<Ex
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, exchange: Exchange) -> Self::Future {
+    fn call(&mut self, exchange: Box<Exchange>) -> Self::Future {
         let place = match exchange.refusal {
             Some(reason) => Err(reason),
             None => self.places.clone().try_acquire_owned().map_err(|_| Reason::Overloaded),

@@ -166,7 +166,7 @@ impl Cors<()> {
     }
 }
 
-impl<S: Service<Exchange, Response = Response<Body>, Error = Infallible>> Service<Exchange> for Cors<S> {
+impl<S: Service<Box<Exchange>, Response = Response<Body>, Error = Infallible>> Service<Box<Exchange>> for Cors<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture<S::Future>;
@@ -175,7 +175,7 @@ impl<S: Service<Exchange, Response = Response<Body>, Error = Infallible>> Servic
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, exchange: Exchange) -> Self::Future {
+    fn call(&mut self, exchange: Box<Exchange>) -> Self::Future {
         let Some(terms) = &self.terms else {
             return ResponseFuture { state: State::Passed { inner: self.inner.call(exchange), terms: None } };
         };

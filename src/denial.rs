@@ -213,9 +213,9 @@ impl Respond<()> {
     }
 }
 
-impl<S> Service<Exchange> for Respond<S>
+impl<S> Service<Box<Exchange>> for Respond<S>
 where
-    S: Service<Exchange, Response = Response<Body>, Error = Denial>,
+    S: Service<Box<Exchange>, Response = Response<Body>, Error = Denial>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -226,7 +226,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, exchange: Exchange) -> Self::Future {
+    fn call(&mut self, exchange: Box<Exchange>) -> Self::Future {
         let refusal = Refusal::of(&exchange);
         ResponseFuture { inner: self.inner.call(exchange), refusal }
     }

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     select,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
@@ -223,11 +223,20 @@ impl Server {
             drive(pin!(connection), &activity, &self.limits, true, &self.drain).await
         } else {
             let mut connection = self.http1().serve_connection(io, service);
-            let result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
-            if result == Ok(End::Done) {
-                let Parts { io, read_buf, .. } = connection.into_parts();
-                // Boxed: of all connections few come here.
-                Box::pin(self.switch(io.into_inner(), read_buf, activity.next())).await;
+            let mut result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
+            // hyper leaves the rest to others where a client has asked for an upgrade.
+            if result == Ok(End::Done) && !activity.is_closing() {
+                match activity.next() {
+                    Some(next) => {
+                        let Parts { io, read_buf, .. } = connection.into_parts();
+                        // Boxed: of all connections few come here.
+                        Box::pin(self.tunnel(io.into_inner(), read_buf, next)).await;
+                    }
+                    // It got none. Asked again, hyper writes what it has yet to write, and closes.
+                    None => {
+                        result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
+                    }
+                }
             }
             result
         };
@@ -252,16 +261,11 @@ impl Server {
         }
     }
 
-    /// What becomes of a connection when HTTP has ended on it. `early` is what the client has sent since.
-    async fn switch(&self, mut stream: Stream<impl Duplex>, early: Bytes, next: Option<Box<Next>>) {
-        if let Some(next) = next {
-            let _open = Counted::new(&self.metrics.tunnels);
-            stream.switch();
-            next.run(stream, early).await;
-        } else if !stream.is_closing() {
-            // hyper leaves this to others where a client has asked for an upgrade, even if it got none.
-            let _ = stream.shutdown().await;
-        }
+    /// What becomes of a connection that has switched to another protocol. `early` is what the client has sent since.
+    async fn tunnel(&self, mut stream: Stream<impl Duplex>, early: Bytes, next: Box<Next>) {
+        let _open = Counted::new(&self.metrics.tunnels);
+        stream.switch();
+        next.run(stream, early).await;
     }
 
     fn http1(&self) -> hyper::server::conn::http1::Builder {

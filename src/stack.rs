@@ -20,12 +20,12 @@ use crate::{
 /// What a listener serves: it answers every request, and never fails. It is always ready: what cannot be served now is
 /// refused by its answer, so a caller need not ask `poll_ready`.
 pub trait HttpService:
-    Service<Exchange, Response = Response<Observed<Body>>, Error = Infallible, Future: Send> + Clone + Send + 'static
+    Service<Box<Exchange>, Response = Response<Observed<Body>>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
 }
 
 impl<S> HttpService for S where
-    S: Service<Exchange, Response = Response<Observed<Body>>, Error = Infallible, Future: Send>
+    S: Service<Box<Exchange>, Response = Response<Observed<Body>>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static

@@ -31,7 +31,7 @@ use crate::{
 pub struct Permitted {
     caller: Caller,
     target: Target,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
 }
 
 impl Permitted {
@@ -46,7 +46,7 @@ impl Permitted {
     }
 
     /// Takes it apart, to be forwarded.
-    pub fn into_parts(self) -> (Caller, Target, Exchange) {
+    pub fn into_parts(self) -> (Caller, Target, Box<Exchange>) {
         (self.caller, self.target, self.exchange)
     }
 }
@@ -66,7 +66,7 @@ impl Guard<()> {
     }
 }
 
-impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exchange> for Guard<S> {
+impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Box<Exchange>> for Guard<S> {
     type Response = S::Response;
     type Error = Denial;
     type Future = ResponseFuture<S>;
@@ -75,7 +75,7 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Exc
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut exchange: Exchange) -> Self::Future {
+    fn call(&mut self, mut exchange: Box<Exchange>) -> Self::Future {
         let request = &exchange.request;
         let mut target = match exchange.origin.valid().and_then(|()| Target::parse(request)) {
             Ok(target) => target,
@@ -136,19 +136,19 @@ type Checked<S> = (Result<Option<Arc<User>>, Overloaded>, Waiting<S>);
 /// What waits for a password check: the policy that ordered it also judges its result.
 struct Waiting<S> {
     rule: usize,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     target: Target,
     guard: Guard<S>,
 }
 
 impl<S: Service<Permitted, Error = Denial>> ResponseFuture<S> {
-    fn denied(denial: Denial, exchange: Exchange) -> Self {
+    fn denied(denial: Denial, exchange: Box<Exchange>) -> Self {
         exchange.refuse();
         Self { state: State::Denied { denial: Some(denial) } }
     }
 
     /// Does what was decided. This is where a [`Permitted`] comes from.
-    fn decided(decision: Decision, exchange: Exchange, target: Target, inner: &mut S) -> Self {
+    fn decided(decision: Decision, exchange: Box<Exchange>, target: Target, inner: &mut S) -> Self {
         match decision {
             Decision::Deny(denial, verdict) => {
                 exchange.trail.decided(verdict);

@@ -88,7 +88,7 @@ impl Proxy {
     }
 
     /// An idle connection that a request can be sent over at once.
-    fn idle(&self, request: &Request<Upload>) -> Option<(Connection, Duration)> {
+    fn idle(&self, request: &Request<Upload>) -> Option<(Box<Connection>, Duration)> {
         match &self.app {
             Connections::Pool(pool) if !self.gathers(request) => pool.check_out(),
             Connections::Pool(_) | Connections::Shared(_) => None,
@@ -161,7 +161,7 @@ impl Proxy {
     fn answer(
         &self,
         response: Response<Incoming>,
-        connection: Connection,
+        connection: Box<Connection>,
         asked: Asked,
         trail: Arc<Trail>,
     ) -> Result<Response<Body>, Denial> {

@@ -153,11 +153,15 @@ const UNDERSCORE: u8 = 2;
 pub(super) struct Names {
     names: Vec<String>,
     prefixes: &'static [&'static str],
-    /// Bit `n` is set when one of `n` bytes is among them: most headers are let through by one look at it.
-    lengths: u64,
-    /// Bit `n` is set when a prefix begins with the `n`-th letter.
-    initials: u32,
+    /// For each length, and for longer ones together, the letters that names of that length and prefixes begin with: most
+    /// headers are let through by one look at it.
+    initials: [u32; LENGTHS],
+    /// Whether a name with `_` is one, whatever else it is.
+    underscore: bool,
 }
+
+/// Longer names are few enough to be looked for.
+const LENGTHS: usize = 32;
 
 impl Names {
     /// These names, and those that carry authority.
@@ -175,9 +179,12 @@ impl Names {
         let mut names: Vec<_> = names.collect();
         names.sort_unstable();
         names.dedup();
-        let lengths = names.iter().fold(0, |lengths, name| lengths | 1 << name.len().min(63));
-        let initials = prefixes.iter().fold(0, |initials, prefix| initials | initial(prefix));
-        Self { names, prefixes, lengths, initials }
+        let of_prefixes = prefixes.iter().fold(0, |initials, prefix| initials | initial(prefix));
+        let mut initials = [of_prefixes; LENGTHS];
+        for name in &names {
+            initials[name.len().min(LENGTHS - 1)] |= initial(name);
+        }
+        Self { names, prefixes, initials, underscore: !prefixes.is_empty() }
     }
 
     /// Whether a header of this name is removed.
@@ -187,28 +194,23 @@ impl Names {
     /// whatever it is, as nginx does, because two of them that differ only by `-` become one at the app.
     pub(super) fn contains(&self, name: &HeaderName) -> bool {
         let name = name.as_str();
-        let known = self.lengths & 1 << name.len().min(63) != 0;
-        if !known && self.prefixes.is_empty() {
-            return false;
-        }
         let kinds = name.bytes().fold(0, |kinds, byte| kinds | KINDS[usize::from(byte)]);
-        if kinds & UNDERSCORE != 0 && !self.prefixes.is_empty() {
-            return true;
+        if kinds == 0 {
+            let may_be = self.initials[name.len().min(LENGTHS - 1)] & initial(name) != 0;
+            return may_be && self.has(name);
         }
-        if !known && self.initials & initial(name) == 0 {
-            return false;
-        }
-        let foldable = kinds != 0;
-        let folded = if foldable { Some(normalised(name)) } else { None };
-        let name = folded.as_deref().unwrap_or(name);
-        known && self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+        (kinds & UNDERSCORE != 0 && self.underscore) || self.has(&normalised(name))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
             || self.prefixes.iter().any(|prefix| name.starts_with(prefix))
     }
 }
 
-/// The bit of the letter that `name` begins with.
+/// The bit of the letter that `name` begins with; those that begin with something else share one.
 fn initial(name: &str) -> u32 {
-    name.bytes().next().filter(u8::is_ascii_lowercase).map_or(0, |letter| 1 << (letter - b'a'))
+    1 << name.bytes().next().filter(u8::is_ascii_lowercase).map_or(31, |letter| letter - b'a')
 }
 
 /// The name with every byte that is not a letter or a digit as `-`. `HeaderName` is lower-case already.

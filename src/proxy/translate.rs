@@ -78,7 +78,7 @@ impl Translation {
     /// It says by its length that its body is too large.
     pub(super) fn to_app(&self, permitted: Permitted) -> Result<(Request<Upload>, Asked, Arc<Trail>), Denial> {
         let (caller, target, exchange) = permitted.into_parts();
-        let Exchange { request, origin, trail, .. } = exchange;
+        let Exchange { request, origin, trail, .. } = *exchange;
         let wish = self.compression.as_ref().map_or(Wish::NONE, |compression| compression.wish(&request));
         let (mut parts, body) = request.into_parts();
         let size = body.size_hint();
@@ -151,7 +151,7 @@ impl Translation {
     pub(super) fn switch(
         &self,
         response: Response<Incoming>,
-        connection: Connection,
+        connection: Box<Connection>,
         asked: Asked,
         trail: Arc<Trail>,
     ) -> Result<Response<Body>, Denial> {

@@ -88,7 +88,7 @@ pub(super) fn is_agreed<B>(response: &Response<B>) -> bool {
 pub(super) fn answer(
     upgrade: &Upgrade,
     mut headers: HeaderMap,
-    connection: Connection,
+    connection: Box<Connection>,
     trail: Arc<Trail>,
 ) -> Result<Response<Body>, Reason> {
     let switched = connection.into_switched().ok_or(Reason::UpstreamBroken)?;

@@ -33,6 +33,8 @@ pub(super) struct Activity {
     answered: AtomicU64,
     /// Whether the last answer has agreed to speak another protocol.
     tunnel: AtomicBool,
+    /// Whether our side is being closed, or was.
+    closing: AtomicBool,
     /// Why whatever is asked next is refused, once something has arrived that is no request.
     refusal: OnceLock<Reason>,
     /// When the last request ended, in milliseconds after the start.
@@ -93,6 +95,7 @@ impl Activity {
             served: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             tunnel: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             refusal: OnceLock::new(),
             idle_since: AtomicU64::new(0),
             first_byte: AtomicU64::new(0),
@@ -131,6 +134,16 @@ impl Activity {
     /// Whether what the client says now is no HTTP.
     pub(super) fn is_tunnel(&self) -> bool {
         self.tunnel.load(Relaxed)
+    }
+
+    /// Our side is being closed.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Whether our side is being closed, or was.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
     }
 
     /// From now on every request is refused.

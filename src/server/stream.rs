@@ -45,11 +45,6 @@ impl<T> Stream<T> {
     pub(super) fn switch(&mut self) {
         self.switched = true;
     }
-
-    /// Whether our side was closed, or is being closed.
-    pub(super) fn is_closing(&self) -> bool {
-        self.linger.is_some()
-    }
 }
 
 impl<T: AsyncRead> AsyncRead for Stream<T> {
@@ -94,6 +89,7 @@ impl<T: AsyncRead + AsyncWrite> AsyncWrite for Stream<T> {
         if *this.switched {
             return this.inner.poll_shutdown(cx);
         }
+        this.activity.close();
         if this.linger.is_none() {
             ready!(this.inner.as_mut().poll_shutdown(cx))?;
         }

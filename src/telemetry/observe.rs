@@ -33,9 +33,9 @@ impl Observe<()> {
     }
 }
 
-impl<S, B> Service<Exchange> for Observe<S>
+impl<S, B> Service<Box<Exchange>> for Observe<S>
 where
-    S: Service<Exchange, Response = Response<B>, Error = Infallible>,
+    S: Service<Box<Exchange>, Response = Response<B>, Error = Infallible>,
     B: http_body::Body,
 {
     type Response = Response<Observed<B>>;
@@ -46,7 +46,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, exchange: Exchange) -> Self::Future {
+    fn call(&mut self, exchange: Box<Exchange>) -> Self::Future {
         let record = Record::start(&exchange, self.metrics.clone(), self.log.clone());
         ResponseFuture { inner: self.inner.call(exchange), record: Some(record) }
     }

@@ -33,7 +33,7 @@ pin_project! {
 #[derive(Debug)]
 pub enum Lease {
     /// A connection of its own, and the pool that takes it afterwards, if it can be used again.
-    Own(Connection, Option<Arc<Pool>>),
+    Own(Box<Connection>, Option<Arc<Pool>>),
     /// A stream of the shared connection.
     Shared(Stream),
 }

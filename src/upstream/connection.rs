@@ -34,7 +34,7 @@ use crate::{exchange::Trail, tunnel::Duplex};
 /// Larger header sections of an answer are refused.
 pub(super) const MAX_HEADER_BYTES: usize = 256 * 1024;
 
-/// A connection to the app.
+/// A connection to the app. It is boxed when it is made, because it is handed on several times with every request.
 pub struct Connection {
     sender: SendRequest<Upload>,
     driver: Driver,
@@ -94,19 +94,23 @@ pub enum SendError {
 
 impl Connection {
     /// Speaks HTTP over a connected stream. The header of an answer may take as long as `response_timeout`.
-    pub(super) async fn new(stream: Stream, gauges: Gauges, response_timeout: Duration) -> Result<Self, hyper::Error> {
+    pub(super) async fn new(
+        stream: Stream,
+        gauges: Gauges,
+        response_timeout: Duration,
+    ) -> Result<Box<Self>, hyper::Error> {
         let look = stream.look();
         let (sender, driver) =
             http1::Builder::new().max_header_size(MAX_HEADER_BYTES).handshake(TokioIo::new(stream)).await?;
         gauges.active.inc();
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             driver: Driver::Held(Box::pin(driver)),
             closed: false,
             look,
             count: Count { resting: None, gauges },
             stall: Stall::new(response_timeout),
-        })
+        }))
     }
 
     /// Whether it can carry another request. Leaves no waker behind, so that nothing which happens to an idle connection
@@ -149,10 +153,10 @@ impl Connection {
     /// # Errors
     /// The connection ended, what came is not HTTP, or nothing came within `response_timeout` of the last byte sent.
     pub fn send(
-        mut self,
+        mut self: Box<Self>,
         request: Request<Upload>,
         trail: Arc<Trail>,
-    ) -> impl Future<Output = Result<(Response<Incoming>, Self), SendError>> + Send + use<> {
+    ) -> impl Future<Output = Result<(Response<Incoming>, Box<Self>), SendError>> + Send + use<> {
         self.stall.begin(trail.received());
         // Handed over here and now: a future that held the request until its first poll would be twice as large.
         let answer = self.sender.try_send_request(request);
@@ -174,7 +178,7 @@ impl Connection {
     }
 
     /// Gives it a task of its own, so that the upload goes on while nobody takes the answer.
-    fn detach(mut self) -> Self {
+    fn detach(mut self: Box<Self>) -> Box<Self> {
         self.driver = match self.driver {
             // What goes wrong is told by the body of the answer.
             Driver::Held(driver) => {
@@ -186,10 +190,11 @@ impl Connection {
     }
 
     /// The stream itself, once the app has switched to another protocol; `None` when it has not.
-    pub fn into_switched(mut self) -> Option<Switched> {
+    #[expect(clippy::boxed_local, reason = "that is how it comes")]
+    pub fn into_switched(mut self: Box<Self>) -> Option<Switched> {
         // hyper ends a connection with the header of such an answer, without shutting it down.
         self.drive(&mut Context::from_waker(Waker::noop()));
-        let Self { driver: Driver::Held(driver), closed: true, count, .. } = self else { return None };
+        let Self { driver: Driver::Held(driver), closed: true, count, .. } = *self else { return None };
         let parts = Pin::into_inner(driver).into_parts();
         Some(Switched { stream: Box::new(parts.io.into_inner()), early: parts.read_buf, place: Box::new(count) })
     }
@@ -203,7 +208,7 @@ impl Connection {
 pin_project! {
     /// A request that was handed to its connection.
     struct Sending<F> {
-        connection: Option<Connection>,
+        connection: Option<Box<Connection>>,
         #[pin]
         answer: F,
         trail: Arc<Trail>,
@@ -214,7 +219,7 @@ impl<F> Future for Sending<F>
 where
     F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>>,
 {
-    type Output = Result<(Response<Incoming>, Connection), SendError>;
+    type Output = Result<(Response<Incoming>, Box<Connection>), SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();

@@ -30,7 +30,7 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Idle {
     /// The longest idle is in front.
-    connections: VecDeque<Connection>,
+    connections: VecDeque<Box<Connection>>,
     /// Whether a task runs that closes them.
     sweeping: bool,
 }
@@ -50,7 +50,7 @@ impl Pool {
 
     /// An idle connection and how long it has rested: the one used last, which is the least likely to be closed by the
     /// app.
-    pub fn check_out(&self) -> Option<(Connection, Duration)> {
+    pub fn check_out(&self) -> Option<(Box<Connection>, Duration)> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut connection) = idle.connections.pop_back() {
             let rest = connection.rested();
@@ -67,13 +67,13 @@ impl Pool {
     ///
     /// # Errors
     /// The app cannot be reached.
-    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+    pub async fn connect(&self) -> Result<Box<Connection>, ConnectError> {
         let stream = self.connector.connect(self.connect_timeout).await?;
         Ok(Connection::new(stream, self.gauges.clone(), self.response_timeout).await?)
     }
 
     /// Takes back a connection whose answer is complete, if it can carry another request.
-    pub(super) fn check_in(self: &Arc<Self>, mut connection: Connection) {
+    pub(super) fn check_in(self: &Arc<Self>, mut connection: Box<Connection>) {
         if self.keep_alive.is_zero() || !connection.is_idle() {
             return;
         }
