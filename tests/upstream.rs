@@ -12,6 +12,21 @@ use serde_json::json;
 use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, until};
 
 #[test]
+fn a_length_beside_the_chunks_of_an_answer_counts_for_nothing() {
+    for length in ["2", "5", "100"] {
+        let app = Recorder::answering(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        ));
+        let sidegate = Sidegate::before(&app).rule(json!({ "allow": "anyone" })).start();
+        let mut wire = sidegate.wire();
+        for _ in 0..2 {
+            let answer = wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer();
+            assert_eq!((answer.header("Content-Length"), answer.text().as_str()), (None, "abc"), "{length}");
+        }
+    }
+}
+
+#[test]
 fn an_absent_app_is_a_502_that_says_so_and_nothing_worse() {
     let app = Nothing::reserve();
     let sidegate = public(&app).set(json!({ "upstream": { "connect_timeout": "200ms" } })).start();

@@ -90,21 +90,25 @@ impl Rewrite {
 
     /// Makes of the app's headers those that the client gets.
     pub(super) fn to_client(&self, headers: &mut HeaderMap) {
-        remove(headers, &self.of_answers);
+        // hyper has read the chunks and left the length, which counts for nothing beside them (RFC 9112 section 6.3).
+        if remove(headers, &self.of_answers).contains(&TRANSFER_ENCODING) {
+            headers.remove(CONTENT_LENGTH);
+        }
     }
 }
 
 /// Removes the headers that `names` has, and those that `Connection` names. Most messages have few headers and none of
-/// these: one look at each that is there is cheaper than one for each that could be.
-fn remove(headers: &mut HeaderMap, names: &Names) {
+/// these: one look at each that is there is cheaper than one for each that could be. Says which they were.
+fn remove(headers: &mut HeaderMap, names: &Names) -> Vec<HeaderName> {
     let mut found: Vec<_> = headers.keys().filter(|name| names.contains(name)).cloned().collect();
     if found.contains(&CONNECTION) {
         let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         found.extend(named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
     }
-    for name in found {
+    for name in &found {
         headers.remove(name);
     }
+    found
 }
 
 /// HTTP/2 may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3, RFC 6265 section 5.4). WSGI would join several
