@@ -1,18 +1,21 @@
 //! The sidecar that puts authentication in front of an application that has none.
 //!
 //! ```text
-//!  TCP ── server ── tls ── hyper ──┐                      one task per connection
-//!                                  ▼ Exchange: the request, its client, and the trail of what was decided
-//!    stack:   Observe ─ Cors ─ Respond ─ Admit ─ Guard ═╗        the order lives in stack.rs, nowhere else
-//!               │                 │        │       │    ║ Permitted   (no Permitted, no forward)
-//!           metrics/log         Denial  Overloaded │    ▼
-//!                                         Policy ──┘  proxy ── upstream ── app on 127.0.0.1
-//!    beside:  admin → /livez /readyz /startupz /metrics   (own listener, own thread)
+//!  TCP or Unix socket ─ PROXY protocol ─ TLS ─┬─ HTTP/1: gate (heads and chunks, read strictly) ─┬─ hyper
+//!        server         server::peer     tls  └─ HTTP/2: fields ────────────────────────────────┘   │
+//!                                  Exchange: the request, its origin, the trail of what was decided ▼
+//!    stack:   Observe ─ Cors ─ Respond ─ Admit ─ Guard ═╗          the order lives in stack.rs, nowhere else
+//!               │                 │        │       │    ║ Permitted       (no Permitted, no forward)
+//!           metrics/log        Denial  Overloaded  │    ▼
+//!                                target + sources: Policy   proxy (translate) ── upstream ── app on loopback,
+//!                                                                │                           a Unix socket, h2c, TLS
+//!                                                     101 ═▶ tunnel: bytes, and no more requests
+//!    beside:  admin → /livez /readyz /startupz /metrics            (own listener, own thread)
 //! ```
 //!
-//! Follow one request: `main → commands::serve → app → server → stack → telemetry::observe → cors → denial → admit →
-//! auth::guard → target → auth::policy → auth::jwt → proxy::forward → proxy::headers → upstream`. The modules below are
-//! in the order in which a request meets them.
+//! Follow one request: `main → commands::serve → app → server → server::gate → stack → telemetry::observe → denial → admit →
+//! auth::guard → target → auth::policy → sources → auth::jwt → proxy::forward → proxy::translate → proxy::headers →
+//! upstream`. The modules below are in the order in which a request meets them.
 //!
 //! Three facts about types carry the design, and the compiler keeps them:
 //! - `Guard` takes an [`exchange::Exchange`] and calls an inner service with [`auth::Permitted`], which nothing else can

@@ -41,6 +41,7 @@ mod paths;
 mod proxy_protocol;
 mod raw_heads;
 mod rules;
+mod server_sent_events;
 mod shutdown;
 mod slow_clients;
 mod slow_tool;

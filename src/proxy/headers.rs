@@ -35,13 +35,14 @@ const OF_REQUESTS: [HeaderName; 4] =
 
 /// The rewriting of headers, compiled from the configuration.
 #[derive(Debug)]
-pub(super) struct Rewrite {
+pub struct Rewrite {
     of_requests: Names,
     of_answers: Names,
 }
 
 impl Rewrite {
-    pub(super) fn new(config: &config::Identity) -> Self {
+    /// The rewriting for what the app is told according to `config`.
+    pub fn new(config: &config::Identity) -> Self {
         let ours = config.headers.keys().filter_map(|name| HeaderName::try_from(name).ok()).chain([X_REQUEST_ID]);
         let credentials = (!config.forward_credentials).then_some(AUTHORIZATION);
         let of_requests = ours.chain(HOP_BY_HOP).chain(OF_REQUESTS).chain(credentials);
@@ -50,7 +51,7 @@ impl Rewrite {
 
     /// Makes of the client's headers those that the app gets. The order is the security: first goes what `Connection`
     /// names and all that a client may not say; ours come after, so that nothing can take them away.
-    pub(super) fn to_app(
+    pub fn to_app(
         &self,
         headers: &mut HeaderMap,
         target: &Target,

@@ -1,6 +1,7 @@
 //! What the rules allow goes to the app: headers rewritten, bodies streamed.
 
 pub use forward::Proxy;
+pub use headers::Rewrite;
 
 mod compression;
 mod forward;

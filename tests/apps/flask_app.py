@@ -59,6 +59,18 @@ def stream():
     return Response(lines(), mimetype="text/event-stream")
 
 
+@app.get("/events")
+def events():
+    """A server-sent event each 50 ms, that says when it was written."""
+
+    def written():
+        for _ in range(20):
+            yield f"data: {time.time_ns()}\n\n"
+            time.sleep(0.05)
+
+    return Response(written(), mimetype="text/event-stream")
+
+
 @app.route("/big")
 def big():
     count = int(request.args["mb"]) * 16
