@@ -27,8 +27,8 @@ use crate::{
     config::{self, Preflight},
     denial::Refusal,
     exchange::Exchange,
+    fields::vary,
     reason::Reason,
-    vary::vary,
 };
 
 /// The method that a browser asks about, when `request` is a preflight and nothing else: with it an app cannot be told to

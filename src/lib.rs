@@ -35,12 +35,12 @@ pub mod tls;
 pub mod origin;
 
 pub mod exchange;
+pub mod fields;
 pub mod stack;
 
 pub mod telemetry;
 
 pub mod cors;
-pub mod vary;
 
 pub mod denial;
 pub mod reason;

@@ -31,7 +31,7 @@ fn an_event_is_there_before_the_next_is_written() {
         }
     }
     delays.sort();
-    println!("server-sent events: {:?} at the median, {:?} at the most", delays[10], delays[19]);
+    eprintln!("server-sent events: {:?} at the median, {:?} at the most", delays[10], delays[19]);
     // The median, because a test machine may be busy with something else for longer than a pause.
     assert!(delays[10] < PAUSE, "{delays:?}");
 }

@@ -16,8 +16,8 @@ use crate::{
     body::Body,
     compress::Compressed,
     config::{self, Coding},
+    fields,
     upstream::Answer,
-    vary::vary,
 };
 
 /// How many answers of one worker are compressed at once; further ones are sent as they are. A compressor keeps up to a few
@@ -65,7 +65,7 @@ impl Compression {
     /// What the client of this request wants.
     pub(super) fn wish<B>(&self, request: &Request<B>) -> Wish {
         // HTTP/1.0 ends a body of unknown length by closing: nobody could tell that it was cut short.
-        if request.version() < Version::HTTP_11 || has_word(request.headers(), &CACHE_CONTROL, "no-transform") {
+        if request.version() < Version::HTTP_11 || fields::has(request.headers(), &CACHE_CONTROL, "no-transform") {
             return Wish::NONE;
         }
         Wish(preferred(&self.codings, request.headers()))
@@ -77,13 +77,13 @@ impl Compression {
         if parts.status == StatusCode::NOT_MODIFIED && wish.is_some() {
             // What the client has may be what we compressed. It has no type that we could go by.
             weaken(&mut parts.headers);
-            vary(&mut parts.headers, &ACCEPT_ENCODING);
+            fields::vary(&mut parts.headers, &ACCEPT_ENCODING);
             return Body::from(answer);
         }
         if !self.suits(parts) {
             return Body::from(answer);
         }
-        vary(&mut parts.headers, &ACCEPT_ENCODING);
+        fields::vary(&mut parts.headers, &ACCEPT_ENCODING);
         let Some(coding) = wish else { return Body::from(answer) };
         let body = if head {
             Body::from(answer)
@@ -121,7 +121,7 @@ impl Compression {
             && self.has_type(headers)
             && ![CONTENT_ENCODING, CONTENT_RANGE].iter().any(taken)
             && !DIGESTS.iter().any(taken)
-            && !has_word(headers, &CACHE_CONTROL, "no-transform")
+            && !fields::has(headers, &CACHE_CONTROL, "no-transform")
     }
 
     fn has_type(&self, headers: &HeaderMap) -> bool {
@@ -143,8 +143,7 @@ const fn token(coding: Coding) -> &'static str {
 /// when it likes the plain body better.
 fn preferred(codings: &[Coding], headers: &HeaderMap) -> Option<Coding> {
     let said = || {
-        let elements = headers.get_all(ACCEPT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-        elements.map(|element| {
+        fields::items(headers, &ACCEPT_ENCODING).map(|element| {
             let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             (parts.next().unwrap_or_default(), weight(parts))
         })
@@ -176,12 +175,6 @@ fn weight<'h>(mut parameters: impl Iterator<Item = &'h [u8]>) -> u16 {
         }
         _ => 0,
     }
-}
-
-/// Whether a header, a list, has this word.
-fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    let words = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    words.map(<[u8]>::trim_ascii).any(|said| said.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// Makes a strong `ETag` a weak one: what we send means the same as what the app sent, but is not the same bytes (RFC 9110

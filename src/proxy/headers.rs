@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::names::Names;
-use crate::{config, identity::Caller, origin::Origin, target::Target};
+use crate::{config, fields, identity::Caller, origin::Origin, target::Target};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -103,8 +103,7 @@ impl Rewrite {
 fn remove(headers: &mut HeaderMap, names: &Names) -> Vec<HeaderName> {
     let mut found: Vec<_> = headers.keys().filter(|name| names.contains(name)).cloned().collect();
     if found.contains(&CONNECTION) {
-        let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        found.extend(named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
+        found.extend(fields::items(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()));
     }
     for name in &found {
         headers.remove(name);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderValue, Method, Request, Response, Uri, Version,
     header::{CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING},
     request,
     uri::Scheme,
@@ -22,6 +22,7 @@ use crate::{
     config,
     denial::Denial,
     exchange::{Exchange, Trail, discard},
+    fields,
     reason::Reason,
     sources::Sources,
     target::Target,
@@ -46,7 +47,7 @@ pub(super) struct Translation {
 pub(super) struct Asked {
     start: Instant,
     pub(super) head: bool,
-    /// Whether the client said that it takes trailers.
+    /// Whether the client said that it takes trailers (RFC 9110 section 10.1.4).
     trailers: bool,
     /// The coding that the client wants the body in.
     wish: Wish,
@@ -88,7 +89,7 @@ impl Translation {
         }
         // Framed anew: hyper has checked the length, and a body of no bytes is not the same as no body.
         let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
-        let (head, trailers) = (parts.method == Method::HEAD, takes_trailers(&parts.headers));
+        let (head, trailers) = (parts.method == Method::HEAD, fields::has(&parts.headers, &TE, "trailers"));
         let removed = self.tokens.as_ref().map(|tokens| tokens.remove(&mut parts.headers, &target)).unwrap_or_default();
         self.headers.to_app(&mut parts.headers, &target, &origin, &caller, &trail.request_id);
         parts.uri = Uri::from(target.forwarded().clone());
@@ -164,14 +165,6 @@ impl Translation {
         self.headers.to_client(&mut parts.headers);
         Ok(upgrade::answer(&upgrade, parts.headers, connection, trail)?)
     }
-}
-
-/// Whether a client says that it takes trailers (RFC 9110 section 10.1.4).
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    let says = |value: &HeaderValue| {
-        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    };
-    headers.get_all(TE).iter().any(says)
 }
 
 /// Makes of a request for HTTP/1.1 one for HTTP/2 (RFC 9113 section 8.3.1).

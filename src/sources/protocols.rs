@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
 use super::only;
-use crate::reason::Reason;
+use crate::{fields, reason::Reason};
 
 /// What introduces a token that is the next entry.
 pub const BEARER: &str = "bearer";
@@ -27,8 +27,7 @@ pub(super) struct Offer<'a> {
 
 impl<'a> Offer<'a> {
     pub(super) fn read(headers: &'a HeaderMap) -> Self {
-        let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().map(HeaderValue::as_bytes);
-        let mut entries = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        let mut entries = fields::items(headers, &SEC_WEBSOCKET_PROTOCOL);
         let mut offer = Self::default();
         while let Some(entry) = entries.next() {
             if entry == BEARER.as_bytes() {

@@ -4,10 +4,10 @@ use std::{net::Ipv6Addr, str};
 
 use http::{
     Request, Version,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderValue},
 };
 
-use crate::reason::Reason;
+use crate::{fields, reason::Reason};
 
 /// The host that the client asked for (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl Host {
     /// # Errors
     /// `header_invalid` when there is none, when there are two, or when it is not one that everybody reads alike.
     pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Reason> {
-        let named = single(request.headers())?;
+        let named = fields::only(request.headers(), &header::HOST).map_err(|_| Reason::HeaderInvalid)?;
         match (named, request.uri().authority()) {
             (Some(host), None) => Self::parse(host.clone()),
             (None, Some(authority)) if request.version() == Version::HTTP_2 => {
@@ -84,12 +84,6 @@ fn is_port(digits: &[u8]) -> bool {
         (byte.is_ascii_digit() && value <= 6553).then(|| value * 10 + u32::from(byte - b'0'))
     });
     digits.first().is_some_and(|first| *first != b'0') && value.is_some_and(|value| value <= 65535)
-}
-
-fn single(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Reason> {
-    let mut values = headers.get_all(header::HOST).iter();
-    let first = values.next();
-    if values.next().is_some() { Err(Reason::HeaderInvalid) } else { Ok(first) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE},
 };
 
+use crate::fields;
+
 /// The one protocol that may be switched to. After the switch we see bytes and no requests, so that it must be one that
 /// carries no further requests: `h2c` would be a tunnel past the rules.
 pub const WEBSOCKET: &str = "websocket";
@@ -17,19 +19,13 @@ pub(super) fn is_requested<B>(request: &Request<B>) -> bool {
         return false;
     }
     let headers = request.headers();
-    is_to_websocket(headers) && has_token(headers) && !has_body(headers)
+    is_to_websocket(headers) && fields::has(headers, &CONNECTION, "upgrade") && !has_body(headers)
 }
 
 /// Whether `Upgrade` names the WebSocket protocol once, and nothing else. Of an answer, too.
 pub fn is_to_websocket(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(UPGRADE).iter();
-    let named = values.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
-    named && values.next().is_none()
-}
-
-fn has_token(headers: &HeaderMap) -> bool {
-    let mut tokens = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    let named = fields::only(headers, &UPGRADE).ok().flatten();
+    named.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
 }
 
 /// In HTTP/1.1 these headers say it, and nothing else does.
