@@ -45,7 +45,7 @@ fn it_ends_with_the_token_that_opened_it() {
 #[test]
 fn it_may_be_let_outlast_its_token() {
     let settings = json!({ "upgrade_past_expiry": true, "upgrade_idle_timeout": "4s" });
-    let (sidegate, mut wire, _app) = open(&settings, &json!({ "exp": now() + 1 }));
+    let (sidegate, mut wire, _app) = open(&settings, &json!({ "exp": now() + 2 }));
     assert_eq!(wire.read_to_end(), b"");
     assert_eq!(reason(&sidegate), "upgrade_idle");
 }
