@@ -135,6 +135,7 @@ impl App {
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
         let server = Server {
             tls: tls.map(|tls| tls.config),
+            prior_knowledge: config.listen.http2,
             proxy_protocol: config.listen.proxy_protocol,
             trust: Arc::new(Trust::new(&config.listen.trusted_proxies)),
             limits: config.limits.clone(),

@@ -32,7 +32,7 @@ use self::{
     drive::{End, drive},
     gate::Gate,
     listener::{Listener, Socket},
-    stream::Stream,
+    stream::{Front, Stream},
 };
 use crate::{
     config,
@@ -53,6 +53,7 @@ mod head;
 mod inspect;
 mod listener;
 mod peer;
+mod preface;
 pub mod proxy_protocol;
 mod stream;
 
@@ -84,6 +85,8 @@ const FRAME: u32 = 16 * 1024;
 pub struct Server {
     /// The handshakes' configuration, where TLS is spoken.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Whether a client may speak HTTP/2 where TLS, which would agree on it, is not spoken.
+    pub prior_knowledge: bool,
     /// Whether a connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// Whose word is taken about where a request comes from.
@@ -167,7 +170,7 @@ impl Server {
         let Some(client) = self.client(&mut socket, peer, deadline).await else { return };
         let Some(tls) = self.tls.clone() else {
             drop(handshaking);
-            self.serve(socket, client, false, service).await;
+            self.serve(socket, client, (!self.prior_knowledge).then_some(false), service).await;
             return;
         };
         let handshake = TlsAcceptor::from(tls).accept(socket);
@@ -191,21 +194,30 @@ impl Server {
         self.metrics.handshake("ok");
         drop(handshaking);
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.serve(stream, client, http2, service).await;
+        self.serve(stream, client, Some(http2), service).await;
     }
 
+    /// Serves a connection on which HTTP/2 or HTTP/1 was agreed on; where it was not, what the client says first decides.
     async fn serve(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         client: Client,
-        http2: bool,
+        http2: Option<bool>,
         service: impl HttpService,
     ) {
         let _open = Counted::new(&self.metrics.connections);
         let activity = Arc::new(Activity::new());
         let heads = self.heads();
-        let gate = (!http2).then(|| Gate::new(heads, activity.clone()));
-        let io = TokioIo::new(Stream::new(stream, activity.clone(), gate));
+        let (http2, front) = match http2 {
+            Some(true) => (true, Front::Nothing),
+            Some(false) => (false, Front::Gate(Gate::new(heads, activity.clone()))),
+            None => match self.spoken(&mut stream, &activity).await {
+                Ok((true, said)) => (true, Front::Said(said)),
+                Ok((false, said)) => (false, Front::Gate(Gate::after(said, heads, activity.clone()))),
+                Err(_) => return,
+            },
+        };
+        let io = TokioIo::new(Stream::new(stream, activity.clone(), front));
         let client = Arc::new(client);
         let service = hyper::service::service_fn({
             let activity = activity.clone();

@@ -154,6 +154,27 @@ fn a_server_that_says_goodbye_again_and_again_costs_no_call() {
     assert!(again["right"].as_u64().unwrap() > 2, "{again}");
 }
 
+#[test]
+fn calls_of_every_kind_pass_without_tls_where_it_ends_before_us() {
+    let app = PythonApp::start("grpc_app.py", &[]);
+    let issuer = Issuer::new();
+    let sidegate = before(&app).jwt(&issuer).plaintext().start();
+    let token = format!("authorization=Bearer {}", issuer.token("alice"));
+    let call = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&start_client(&sidegate, "-", arguments).line()).unwrap()
+    };
+    let refused = call(&["Unary", "hello", "x-kept=1"]);
+    assert_eq!((&refused["status"], &refused["details"]), (&json!("UNAUTHENTICATED"), &json!("credentials_missing")));
+    for (kind, argument) in [("Unary", "hello"), ("Down", "100"), ("Up", "100"), ("Both", "20"), ("Big", "5000000")] {
+        let answer = call(&[kind, argument, &token]);
+        assert_eq!(answer["status"], "OK", "{kind}: {answer}");
+    }
+    let who = call(&["Who", "", &token, "x-forwarded-user=root"]);
+    let seen: Vec<(String, String)> = serde_json::from_str(who["answer"].as_str().unwrap()).unwrap();
+    let value = |name: &str| seen.iter().filter(|(key, _)| key == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+    assert_eq!((value("x-forwarded-user"), value("x-forwarded-proto")), (vec!["alice"], vec!["http"]), "{seen:?}");
+}
+
 /// What one call comes to.
 #[track_caller]
 fn call(sidegate: &Sidegate, arguments: &[&str]) -> Value {
@@ -161,8 +182,11 @@ fn call(sidegate: &Sidegate, arguments: &[&str]) -> Value {
 }
 
 fn client(sidegate: &Sidegate, arguments: &[&str]) -> Python {
-    let (address, ca) = (sidegate.address().to_string(), ca(sidegate));
-    Python::start("grpc_client.py", &[&[address.as_str(), ca.as_str()], arguments].concat())
+    start_client(sidegate, &ca(sidegate), arguments)
+}
+
+fn start_client(sidegate: &Sidegate, ca: &str, arguments: &[&str]) -> Python {
+    Python::start("grpc_client.py", &[&[sidegate.address().to_string().as_str(), ca], arguments].concat())
 }
 
 fn ca(sidegate: &Sidegate) -> String {

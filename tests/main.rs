@@ -38,6 +38,7 @@ mod limits;
 mod logs;
 mod nginx;
 mod paths;
+mod prior_knowledge;
 mod proxy_protocol;
 mod raw_heads;
 mod rules;

@@ -28,7 +28,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("a new version", "GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", "framing_invalid"),
     ("a small version", "GET / http/1.1\r\nHost: localhost\r\n\r\n", "framing_invalid"),
     ("a long version", "GET / HTTP/1.10\r\nHost: localhost\r\n\r\n", "framing_invalid"),
-    ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "framing_invalid"),
+    ("almost the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\n", "framing_invalid"),
     ("a method that is no token", "GE(T / HTTP/1.1\r\nHost: localhost\r\n\r\n", "framing_invalid"),
     ("TLS where HTTP is spoken", "\u{16}\u{3}\u{1}\u{2}", "framing_invalid"),
     ("a fragment", "GET /a#b HTTP/1.1\r\nHost: localhost\r\n\r\n", "path_ambiguous"),

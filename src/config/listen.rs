@@ -21,7 +21,7 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// Says that serving without TLS is meant: it ends elsewhere, or this is a laptop.
     pub plaintext: bool,
-    /// Whether HTTP/2 is offered (by ALPN) beside HTTP/1.1.
+    /// Whether HTTP/2 is spoken beside HTTP/1.1: offered by ALPN, and without TLS understood by prior knowledge.
     pub http2: bool,
     /// Whether each connection begins with a PROXY protocol header, version 1 or 2, from one of `trusted_proxies`.
     pub proxy_protocol: bool,

@@ -54,6 +54,14 @@ impl Gate {
         Self { activity, inspector: Inspector::new(limits), state: State::Inspecting, held: Vec::new(), ready: 0 }
     }
 
+    /// The same, where the connection began with these bytes.
+    pub(super) fn after(said: Vec<u8>, limits: Limits, activity: Arc<Activity>) -> Self {
+        let mut gate = Self::new(limits, activity);
+        gate.held = said;
+        gate.inspect_held();
+        gate
+    }
+
     /// Reads from `inner` what may be let through.
     pub(super) fn poll_read<T: AsyncRead>(
         &mut self,
@@ -78,7 +86,7 @@ impl Gate {
                         if buffer.filled().len() == before || self.inspect_in_place(buffer, before) {
                             return Poll::Ready(Ok(()));
                         }
-                    } else if ready!(self.read_more(inner.as_mut(), cx))? {
+                    } else if ready!(read_more(inner.as_mut(), cx, &self.activity, &mut self.held))? {
                         self.inspect_held();
                     } else if self.activity.is_busy() {
                         // Who waits for an answer and closes is gone.
@@ -102,7 +110,7 @@ impl Gate {
                     if self.held.len() >= AHEAD {
                         return Poll::Pending;
                     }
-                    if !ready!(self.read_more(inner.as_mut(), cx))? {
+                    if !ready!(read_more(inner.as_mut(), cx, &self.activity, &mut self.held))? {
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -166,19 +174,25 @@ impl Gate {
             self.held.drain(..count);
         }
     }
+}
 
-    /// Reads behind what is held. Whether there was anything.
-    fn read_more<T: AsyncRead>(&mut self, inner: Pin<&mut T>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut bytes = [0; 4096];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        ready!(inner.poll_read(cx, &mut buffer))?;
-        if buffer.filled().is_empty() {
-            return Poll::Ready(Ok(false));
-        }
-        self.activity.read();
-        self.held.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(true))
+/// Reads behind what is held. Whether there was anything.
+pub(super) fn read_more(
+    inner: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    activity: &Activity,
+    held: &mut Vec<u8>,
+) -> Poll<io::Result<bool>> {
+    // On the stack: connections that say nothing hold nothing.
+    let mut bytes = [0; 4096];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    ready!(inner.poll_read(cx, &mut buffer))?;
+    if buffer.filled().is_empty() {
+        return Poll::Ready(Ok(false));
     }
+    activity.read();
+    held.extend_from_slice(buffer.filled());
+    Poll::Ready(Ok(true))
 }
 
 #[cfg(test)]

@@ -28,17 +28,27 @@ pin_project! {
         #[pin]
         inner: T,
         activity: Arc<Activity>,
-        // On HTTP/1 only.
-        gate: Option<Gate>,
+        front: Front,
         switched: bool,
         // Set when our side is closed: until when the other side is listened to.
         linger: Option<Pin<Box<Sleep>>>,
     }
 }
 
+/// What stands before the client's next bytes.
+#[derive(Debug)]
+pub(super) enum Front {
+    /// Nothing: HTTP/2 is read as it comes.
+    Nothing,
+    /// What was read before it was known to be HTTP/2.
+    Said(Vec<u8>),
+    /// What HTTP/1 has to pass.
+    Gate(Gate),
+}
+
 impl<T> Stream<T> {
-    pub(super) fn new(inner: T, activity: Arc<Activity>, gate: Option<Gate>) -> Self {
-        Self { inner, activity, gate, switched: false, linger: None }
+    pub(super) fn new(inner: T, activity: Arc<Activity>, front: Front) -> Self {
+        Self { inner, activity, front, switched: false, linger: None }
     }
 
     /// What comes now is no longer HTTP: closing our side leaves the other side open, to be read by whoever reads it.
@@ -50,8 +60,18 @@ impl<T> Stream<T> {
 impl<T: AsyncRead> AsyncRead for Stream<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
-        if let Some(gate) = this.gate {
-            return gate.poll_read(this.inner, cx, buffer);
+        match this.front {
+            Front::Nothing => {}
+            Front::Said(said) => {
+                let count = said.len().min(buffer.remaining());
+                buffer.put_slice(&said[..count]);
+                said.drain(..count);
+                if said.is_empty() {
+                    *this.front = Front::Nothing;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            Front::Gate(gate) => return gate.poll_read(this.inner, cx, buffer),
         }
         let before = buffer.filled().len();
         let polled = this.inner.poll_read(cx, buffer);
@@ -145,7 +165,7 @@ mod tests {
                 }
             }
         });
-        let stream = TokioIo::new(Stream::new(server, activity, Some(gate)));
+        let stream = TokioIo::new(Stream::new(server, activity, Front::Gate(gate)));
         let connection = tokio::spawn(http1::Builder::new().max_buf_size(1 << 16).serve_connection(stream, service));
         client.write_all(&bytes).await.unwrap();
         client.shutdown().await.unwrap();
@@ -244,9 +264,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_said_comes_first_and_whole_however_little_is_read_at_once() {
+        let (mut client, server) = duplex(64);
+        let mut stream = Stream::new(server, Arc::new(Activity::new()), Front::Said(b"PRI * HTTP".to_vec()));
+        client.write_all(b"/2.0").await.unwrap();
+        let (mut first, mut rest) = ([0; 3], [0; 11]);
+        stream.read_exact(&mut first).await.unwrap();
+        stream.read_exact(&mut rest).await.unwrap();
+        assert_eq!([&first[..], &rest].concat(), b"PRI * HTTP/2.0");
+    }
+
+    #[tokio::test]
     async fn what_the_client_sends_is_not_read_away_when_our_side_closes_after_the_switch() {
         let (mut client, server) = duplex(64);
-        let mut stream = Stream::new(server, Arc::new(Activity::new()), None);
+        let mut stream = Stream::new(server, Arc::new(Activity::new()), Front::Nothing);
         stream.switch();
         client.write_all(b"hello").await.unwrap();
         stream.shutdown().await.unwrap();

@@ -167,7 +167,12 @@ pub(crate) struct Frames {
 impl Frames {
     /// A connection on which nothing was sent yet.
     pub(crate) fn silent(address: SocketAddr) -> Self {
-        Self { wire: Wire::tls(address, &["h2"]) }
+        Self::on(Wire::tls(address, &["h2"]))
+    }
+
+    /// A connection on which something was said already, perhaps.
+    pub(crate) fn on(wire: Wire) -> Self {
+        Self { wire }
     }
 
     /// A connection that has said its preface with these settings, and has acknowledged those of the other side.
