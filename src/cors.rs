@@ -180,7 +180,8 @@ impl<S: Service<Box<Exchange>, Response = Response<Body>, Error = Infallible>> S
             return ResponseFuture { state: State::Passed { inner: self.inner.call(exchange), terms: None } };
         };
         let headers = exchange.request.headers();
-        if preflight(&exchange.request).is_some() {
+        // Of what could not be read nobody knows what it asks.
+        if exchange.refusal.is_none() && preflight(&exchange.request).is_some() {
             let response = terms.answer(headers, &Refusal::of(&exchange));
             return ResponseFuture { state: State::Answered { response: Some(response) } };
         }
