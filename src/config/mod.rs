@@ -58,7 +58,7 @@ pub use upstream::{Upstream, UpstreamTls};
 
 use self::{
     extract::{Extracted, extract},
-    findings::{Finding, Findings},
+    findings::{Finding, Findings, steps},
     layers::Layers,
     place::Places,
 };
@@ -173,7 +173,7 @@ pub fn load(source: &Source) -> Result<Loaded, Problems> {
         found.push((place, finding));
     }
     found.extend(findings.into_list().into_iter().map(|finding| (places.of(&finding.key), finding)));
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| steps(&one.key).cmp(steps(&other.key))));
     let problems: Problems = found.into_iter().map(|(place, finding)| place.problem(finding)).collect();
     problems.or(Loaded { config: config.unwrap_or_default(), file, places })
 }
