@@ -60,10 +60,20 @@ fn tokens_can_only_be_where_they_can_be_found_and_taken_out() {
     ] {
         refused(&[(&format!("auth: {{ jwt: [{{ keys: {{ file: a }}, token_from: {sources} }}] }}"), complaint)]);
     }
-    for origin in ["https://app.example/", "app.example", "https://*.example", "https://u@app.example", "'null'", "''"]
-    {
+    for origin in [
+        "https://app.example/",
+        "https://app.example:443",
+        "https://App.example",
+        "app.example",
+        "https://*.example",
+        "https://u@app.example",
+        "'null'",
+        "''",
+    ] {
         let complaint = "1: auth.trusted_origins[0]: `";
         refused(&[(&format!("auth: {{ trusted_origins: [{origin}] }}"), complaint)]);
+        let complaint = "1: cors.origins[0]: `";
+        refused(&[(&format!("cors: {{ preflight: answer, origins: [{origin}] }}"), complaint)]);
     }
 }
 
