@@ -136,7 +136,7 @@ impl App {
         let server = Server {
             tls: tls.map(|tls| tls.config),
             proxy_protocol: config.listen.proxy_protocol,
-            trust: Arc::new(Trust::new(&config.listen.trusted_proxies)),
+            trust: Arc::new(Trust::new(&config.listen.trusted_proxies, config.listen.forwarded)),
             limits: config.limits.clone(),
             places: Arc::new(Semaphore::new(connections(config.limits.max_connections.get()))),
             metrics: metrics.clone(),

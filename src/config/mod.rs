@@ -47,7 +47,7 @@ pub use host::HostPattern;
 pub use identity::Identity;
 pub use layers::{Override, Source};
 pub use limits::Limits;
-pub use listen::{Listen, ListenAddress, Tls, TlsVersion, TrustedProxy};
+pub use listen::{Forwarded, Listen, ListenAddress, Tls, TlsVersion, TrustedProxy};
 pub use network::Network;
 pub use operation::{AccessLog, Admin, Level, Log, Shutdown};
 pub use origin::Origin;
