@@ -1,4 +1,4 @@
-//! Turns away what is malformed, and sheds load at once instead of queueing it: the in-flight limit.
+//! Sheds load at once instead of queueing it: the in-flight limit.
 
 use std::{
     future::Future,
@@ -39,18 +39,11 @@ impl<S: Service<Box<Exchange>, Response = Response<Body>, Error = Denial>> Servi
     }
 
     fn call(&mut self, exchange: Box<Exchange>) -> Self::Future {
-        let place = match exchange.refusal {
-            Some(reason) => Err(reason),
-            None => self.places.clone().try_acquire_owned().map_err(|_| Reason::Overloaded),
-        };
-        match place {
-            Ok(place) => {
-                let inner = Some(self.inner.call(exchange));
-                ResponseFuture { inner, place: Some(place), refusal: Reason::Overloaded }
-            }
-            Err(refusal) => {
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => ResponseFuture { inner: Some(self.inner.call(exchange)), place: Some(place) },
+            Err(_) => {
                 exchange.refuse();
-                ResponseFuture { inner: None, place: None, refusal }
+                ResponseFuture { inner: None, place: None }
             }
         }
     }
@@ -63,7 +56,6 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         place: Option<OwnedSemaphorePermit>,
-        refusal: Reason,
     }
 }
 
@@ -73,7 +65,7 @@ impl<F: Future<Output = Result<Response<Body>, Denial>>> Future for ResponseFutu
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else {
-            return Poll::Ready(Err((*this.refusal).into()));
+            return Poll::Ready(Err(Reason::Overloaded.into()));
         };
         let mut response = ready!(inner.poll(cx))?;
         if let Some(place) = this.place.take() {

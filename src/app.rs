@@ -137,7 +137,7 @@ impl App {
             tls: tls.map(|tls| tls.config),
             prior_knowledge: config.listen.http2,
             proxy_protocol: config.listen.proxy_protocol,
-            trust: Arc::new(Trust::new(&config.listen.trusted_proxies)),
+            trust: Arc::new(Trust::new(&config.listen.trusted_proxies, config.listen.forwarded)),
             limits: config.limits.clone(),
             places: Arc::new(Semaphore::new(connections(config.limits.max_connections.get()))),
             metrics: metrics.clone(),

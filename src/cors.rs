@@ -24,7 +24,7 @@ use tower::{Layer, Service};
 
 use crate::{
     body::Body,
-    config::{self, Preflight},
+    config::{self, Origins, Preflight},
     denial::Refusal,
     exchange::Exchange,
     fields::vary,
@@ -66,7 +66,12 @@ impl Terms {
         // These were checked when the configuration was loaded.
         let value = |text: &String| HeaderValue::try_from(text).ok();
         let list = |words: &[String]| (!words.is_empty()).then(|| value(&words.join(", "))).flatten();
-        let origins = if config.any_origin() { Vec::new() } else { config.origins.iter().filter_map(value).collect() };
+        let origin = |listed: &Origins| match listed {
+            Origins::Any => None,
+            Origins::One(origin) => HeaderValue::try_from(origin.as_str()).ok(),
+        };
+        let any = config.any_origin();
+        let origins = if any { Vec::new() } else { config.origins.iter().filter_map(origin).collect() };
         (config.preflight == Preflight::Answer).then(|| {
             Arc::new(Self {
                 origins,
@@ -180,7 +185,8 @@ impl<S: Service<Box<Exchange>, Response = Response<Body>, Error = Infallible>> S
             return ResponseFuture { state: State::Passed { inner: self.inner.call(exchange), terms: None } };
         };
         let headers = exchange.request.headers();
-        if preflight(&exchange.request).is_some() {
+        // Of what could not be read nobody knows what it asks.
+        if exchange.refusal.is_none() && preflight(&exchange.request).is_some() {
             let response = terms.answer(headers, &Refusal::of(&exchange));
             return ResponseFuture { state: State::Answered { response: Some(response) } };
         }

@@ -199,8 +199,8 @@ impl Refusal {
     }
 }
 
-/// Turns the denials of the layers below into responses. Below it a refusal is an `Err`; above it there are only
-/// responses.
+/// Turns the denials of the layers below into responses, and what the connection wants refused before they see it. Below it
+/// a refusal is an `Err`; above it there are only responses.
 #[derive(Clone, Copy, Debug)]
 pub struct Respond<S> {
     inner: S,
@@ -228,7 +228,14 @@ where
 
     fn call(&mut self, exchange: Box<Exchange>) -> Self::Future {
         let refusal = Refusal::of(&exchange);
-        ResponseFuture { inner: self.inner.call(exchange), refusal }
+        let answer = match exchange.refusal {
+            Some(reason) => {
+                exchange.refuse();
+                Answer::Refused { reason }
+            }
+            None => Answer::Asked { inner: self.inner.call(exchange) },
+        };
+        ResponseFuture { answer, refusal }
     }
 }
 
@@ -237,8 +244,17 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
-        inner: F,
+        answer: Answer<F>,
         refusal: Refusal,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = Projected]
+    enum Answer<F> {
+        Refused { reason: Reason },
+        Asked { #[pin] inner: F },
     }
 }
 
@@ -247,7 +263,10 @@ impl<F: Future<Output = Result<Response<Body>, Denial>>> Future for ResponseFutu
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.inner.poll(cx));
+        let answer = match this.answer.project() {
+            Projected::Refused { reason } => Err((*reason).into()),
+            Projected::Asked { inner } => ready!(inner.poll(cx)),
+        };
         Poll::Ready(Ok(answer.unwrap_or_else(|denial| this.refusal.answer(denial))))
     }
 }

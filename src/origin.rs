@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 
 use self::claims::Claims;
 use crate::{
-    config::{Network, TrustedProxy},
+    config::{Forwarded, Network, TrustedProxy},
     reason::Reason,
 };
 
@@ -24,16 +24,21 @@ mod forwarded;
 pub struct Trust {
     networks: Vec<Network>,
     unix: bool,
+    headers: Forwarded,
 }
 
 impl Trust {
-    /// Trust in these proxies.
-    pub fn new(proxies: &[TrustedProxy]) -> Self {
+    /// Trust in these proxies, and in what they say in these headers.
+    pub fn new(proxies: &[TrustedProxy], headers: Forwarded) -> Self {
         let network = |proxy: &TrustedProxy| match proxy {
             TrustedProxy::Network(network) => Some(*network),
             TrustedProxy::Unix => None,
         };
-        Self { networks: proxies.iter().filter_map(network).collect(), unix: proxies.contains(&TrustedProxy::Unix) }
+        Self {
+            networks: proxies.iter().filter_map(network).collect(),
+            unix: proxies.contains(&TrustedProxy::Unix),
+            headers,
+        }
     }
 
     /// Whether the other end of a connection is a trusted proxy. On a Unix socket it has no address.

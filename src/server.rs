@@ -221,11 +221,11 @@ impl Server {
         let client = Arc::new(client);
         let service = hyper::service::service_fn({
             let activity = activity.clone();
-            move |request| {
+            move |mut request| {
                 let busy = activity.request();
+                let refusal = if http2 { fields::read(&mut request, heads).err() } else { activity.refusal() };
                 let mut exchange = Exchange::new(request, client.clone());
-                exchange.refusal =
-                    if http2 { fields::check(&exchange.request, heads).err() } else { activity.refusal() };
+                exchange.refusal = refusal;
                 let answer = service.clone().call(exchange);
                 async move { answer.await.map(|response| busy.watch(response)) }
             }

@@ -74,7 +74,7 @@ impl Sources {
         self.0.iter().any(|source| *source != Source::Header(AUTHORIZATION))
     }
 
-    /// The token in the first source that has one.
+    /// The token in the first source that has one. An empty value is none: it is what apps leave of a cookie at log-out.
     ///
     /// # Errors
     /// `credentials_ambiguous` when that source has two: two readers could choose differently.
@@ -88,7 +88,7 @@ impl Sources {
                 Source::Query(name) => query::find(target.forwarded().query(), name)?.map(Cow::Borrowed),
                 Source::WebSocketProtocol => Offer::read(headers).token()?,
             };
-            if let Some(token) = token {
+            if let Some(token) = token.filter(|token| !token.is_empty()) {
                 return Ok(Some(Found { token, source: place, ambient: matches!(source, Source::Cookie(_)) }));
             }
         }

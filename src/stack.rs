@@ -57,9 +57,11 @@ pub fn build(parts: Parts) -> impl HttpService {
     ServiceBuilder::new()
         // 1. One log line and one set of metrics per request, whatever happens below.
         .layer(Observe::layer(metrics, log))
-        // 2. Browsers may read every answer that their page's origin is allowed to, refusals included. A preflight ends here.
+        // 2. Browsers may read every answer that their page's origin is allowed to, refusals included. A preflight ends
+        //    here, unless its connection could not read it.
         .layer(Cors::layer(cors))
-        // 3. Below this line a refusal is `Err(Denial)`; above it there are only responses.
+        // 3. What its connection could not read goes no further. Below this line a refusal is `Err(Denial)`; above it there
+        //    are only responses.
         .layer(Respond::layer())
         // 4. Shed load at once instead of queueing it.
         .layer(Admit::layer(places))

@@ -66,8 +66,9 @@ impl Tls {
             .map_err(|error| Problem::new("listen.tls.min_version", error.to_string(), ""))?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
-        server.alpn_protocols =
-            if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+        // Whoever names what they speak is refused when we name none of it, old clients included.
+        let spoken = [http2.then_some("h2"), Some("http/1.1"), Some("http/1.0")];
+        server.alpn_protocols = spoken.into_iter().flatten().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Self { config: Arc::new(server), not_after })
     }
 }

@@ -99,6 +99,26 @@ fn what_only_looks_like_a_preflight_needs_credentials() {
 }
 
 #[test]
+fn a_preflight_that_cannot_be_read_is_refused_and_not_answered() {
+    let (app, issuer) = (Recorder::start(), Issuer::new());
+    let sidegate = answering(&app, &issuer, json!({}))
+        .set(json!({ "limits": { "max_header_bytes": "8KiB", "max_headers": 9 } }))
+        .start();
+    let large = "x".repeat(9 * 1024);
+    // Over HTTP/2 the page may read that; over HTTP/1 nobody knows which page it is. None is told what it may do.
+    let expected = [vec![], vec!["access-control-allow-origin: https://app.example.com"]];
+    for (mut ask, expected) in over_both(&sidegate).into_iter().zip(expected) {
+        assert_eq!(ask("OPTIONS", &[ORIGIN, PUT], "").status, 204);
+        let answer = ask("OPTIONS", &[ORIGIN, PUT, ("X-Large", &large)], "");
+        answer.assert_refused(431, "header_too_large");
+        assert_eq!(terms(&answer), expected);
+        let many = [&[ORIGIN, PUT][..], &[("X-A", "1"); 9]].concat();
+        ask("OPTIONS", &many, "").assert_refused(431, "header_too_large");
+    }
+    assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
 fn a_preflight_is_answered_in_the_place_of_the_app() {
     let (app, issuer) = (Recorder::start(), Issuer::new());
     let sidegate = answering(&app, &issuer, json!({ "credentials": true, "max_age": "10m" })).start();

@@ -102,3 +102,28 @@ fn the_app_does_not_see_the_credentials() {
         assert_eq!(seen.as_deref(), credentials.strip_prefix("Authorization: "));
     }
 }
+
+#[test]
+fn blanks_at_the_ends_of_a_value_are_no_part_of_it() {
+    let (app, issuer) = (Recorder::start(), Issuer::new());
+    let sidegate = Sidegate::before(&app).jwt(&issuer).start();
+    let token = format!(" Bearer {}\t", issuer.token("alice"));
+    let fields =
+        [("authorization", &*token), ("cookie", "a=b; "), ("user-agent", "\tDalvik/2.1.0 (Linux) "), ("x-a", " ")];
+    let lines = fields.map(|(name, value)| format!("{name}:{value}"));
+    let mut h2 = H2::connect(&sidegate);
+    assert_eq!(sidegate.get("/", &lines.each_ref().map(String::as_str)).status, 200);
+    let over_h1 = app.last_request();
+    let mut h2 = |fields: &[_]| h2.send("GET", "/", fields, b"");
+    assert_eq!(h2(&fields).status, 200);
+    for request in [over_h1, app.last_request()] {
+        assert_eq!(request.header("X-Forwarded-User"), Some("alice"));
+        assert_eq!(request.header_values("Cookie"), ["a=b;"]);
+        assert_eq!(request.header_values("User-Agent"), ["Dalvik/2.1.0 (Linux)"]);
+        assert_eq!(request.header_values("X-A"), [""]);
+    }
+    // Two are two, whatever stands between them.
+    let twice = [("authorization", &*token), ("authorization", token.trim())];
+    h2(&twice).assert_refused(401, "credentials_ambiguous");
+    assert_eq!(app.requests().len(), 2);
+}

@@ -44,11 +44,15 @@ fn alpn_chooses_the_version_of_http() {
     assert_eq!(sidegate.curl("/").args(["--http2"]).send_over("2").status, 200);
     assert_eq!(sidegate.curl("/").args(["--http1.1"]).send_over("1.1").status, 200);
     assert_eq!(sidegate.curl("/").args(["--no-alpn"]).send_over("1.1").status, 200);
-    let log = sidegate.access_log(3);
+    // Names HTTP/1.0 and nothing else; the answer is one of HTTP/1.1 all the same (RFC 9110 section 2.5).
+    assert_eq!(sidegate.curl("/").args(["--http1.0"]).send().status, 200);
+    let log = sidegate.access_log(4);
+    assert_eq!(log[3]["protocol"], "HTTP/1.0");
     assert_eq!((&log[0]["protocol"], &log[1]["protocol"]), (&json!("HTTP/2"), &json!("HTTP/1.1")));
 
     let sidegate = public(&app).set(json!({ "listen": { "http2": false } })).start();
     assert_eq!(sidegate.curl("/").args(["--http2"]).send_over("1.1").status, 200);
+    assert_eq!(sidegate.curl("/").args(["--http1.0"]).send().status, 200);
 }
 
 #[test]

@@ -128,6 +128,31 @@ fn two_tokens_in_one_place_are_ambiguous_and_the_first_place_counts() {
 }
 
 #[test]
+fn what_is_empty_holds_nothing() {
+    let sources = json!([
+        { "cookie": "t" }, { "header": "X-T" }, { "query": "t" }, { "websocket_protocol": true },
+        { "header": "Authorization" },
+    ]);
+    let (sidegate, app, issuer) = before(echo(), sources, |builder| builder);
+    let alice = issuer.token("alice");
+    for empty in
+        ["Cookie: t=", "Cookie: t=\"\"; x=1", "Cookie: t", "X-T:", "X-T: Bearer", "Sec-WebSocket-Protocol: bearer"]
+    {
+        let ask = |rest: &str| sidegate.wire().send(handshake("/?t=", &format!("{empty}\r\n{rest}"))).answer();
+        assert_eq!(ask(&format!("Authorization: Bearer {alice}\r\n")).status, 101, "{empty}");
+        assert_eq!(app.last_request().header("X-Forwarded-User"), Some("alice"), "{empty}");
+        ask("").assert_refused(401, "credentials_missing");
+        ask("Authorization: Bearer\r\n").assert_refused(401, "credentials_missing");
+    }
+    // There, and bad, is not empty; nor are two of which one is empty one.
+    let good = format!("Authorization: Bearer {alice}\r\n");
+    let ask = |lines: &str| sidegate.wire().send(handshake("/", &format!("{lines}\r\n{good}"))).answer();
+    ask("Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.***").assert_refused(401, "jwt_malformed");
+    ask("Cookie: t=; t=x").assert_refused(401, "credentials_ambiguous");
+    assert_eq!(app.requests().len(), 6);
+}
+
+#[test]
 fn each_issuers_tokens_are_taken_from_its_own_places_only() {
     let app = Recorder::start();
     let (web, machines) = (Issuer::new(), Issuer::new().named("https://machines.test/"));

@@ -34,10 +34,12 @@ fn the_app_learns_whom_a_trusted_proxy_speaks_for() {
             &[("x-forwarded-host", "shop.example:444"), ("x-forwarded-port", "445")],
             ["127.0.0.1", "https", "shop.example:444", "445"],
         ),
+        // A client's own, which the proxy does not know, is not what the proxy says.
         (
-            &[("forwarded", "for=198.51.100.1, for=\"[2001:db8::1]:4711\";proto=http;host=shop.example")],
-            ["2001:db8::1, 127.0.0.1", "http", "shop.example", "80"],
+            &[("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=198.51.100.1;proto=http;host=evil.test")],
+            ["203.0.113.9, 127.0.0.1", "https", "localhost", "443"],
         ),
+        (&[("forwarded", "for=\"")], ["127.0.0.1", "https", "localhost", "443"]),
     ] {
         let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
@@ -108,14 +110,44 @@ fn what_a_trusted_proxy_says_and_nobody_understands_is_refused() {
         ("x-forwarded-proto", "gopher"),
         ("x-forwarded-host", "a/b"),
         ("x-forwarded-port", "port"),
-        ("forwarded", "for=\"203.0.113.9"),
     ] {
         sidegate.get("/", &[&format!("{name}: {value}")]).assert_refused(400, "forwarded_invalid");
         h2.send("GET", "/", &[(name, value)], b"").assert_refused(400, "forwarded_invalid");
     }
-    let lines = ["X-Forwarded-For: 203.0.113.9", "Forwarded: for=198.51.100.1"];
-    sidegate.get("/", &lines).assert_refused(400, "forwarded_invalid");
+    let sidegate = trusting(&app, &["127.0.0.1"]).set(json!({ "listen": { "forwarded": "forwarded" } })).start();
+    for value in ["for=\"203.0.113.9", "for=unknown", "proto=https", "for=203.0.113.9;proto=gopher"] {
+        let lines = [&*format!("Forwarded: {value}"), "X-Forwarded-For: 203.0.113.9"];
+        sidegate.get("/", &lines).assert_refused(400, "forwarded_invalid");
+    }
     assert!(app.requests().is_empty());
+}
+
+#[test]
+fn a_proxy_may_say_it_in_forwarded_and_then_nothing_else_is_believed() {
+    let app = Recorder::start();
+    let inside = json!({ "client_ips": ["192.0.2.0/24"], "allow": "anyone" });
+    let sidegate = Sidegate::before(&app)
+        .jwt(&Issuer::new())
+        .rule(inside)
+        .rule(json!({ "client_ips": ["127.0.0.0/8", "2001:db8::/32"], "allow": "anyone" }))
+        .rule(json!({ "allow": "authenticated" }))
+        .set(json!({ "listen": { "trusted_proxies": ["127.0.0.1"], "forwarded": "forwarded" } }))
+        .start();
+    let own = [
+        "X-Forwarded-For: 192.0.2.1",
+        "X-Forwarded-Proto: gopher",
+        "X-Forwarded-Host: evil.test",
+        "X-Forwarded-Port: 1",
+    ];
+    let said = "Forwarded: for=192.0.2.1, for=\"[2001:db8::1]:4711\";proto=http;host=shop.example";
+    assert_eq!(sidegate.get("/", &[&own[..], &[said]].concat()).status, 200);
+    assert_eq!(told(&app.last_request()), [["2001:db8::1, 127.0.0.1"], ["http"], ["shop.example"], ["80"]]);
+    assert_eq!(app.last_request().lookalikes("forwarded"), [""; 0]);
+    // What the client has made up about itself opens no door.
+    let stranger = [&own[..], &["Forwarded: for=192.0.2.1, for=203.0.113.9"]].concat();
+    sidegate.get("/", &stranger).assert_refused(401, "credentials_missing");
+    assert_eq!(sidegate.get("/", &own).status, 200);
+    assert_eq!(told(&app.last_request()), [["127.0.0.1"], ["https"], ["localhost"], ["443"]]);
 }
 
 #[test]
@@ -226,6 +258,8 @@ fn what_is_no_network_is_refused_and_trust_in_everyone_is_a_warning() {
         .refuse()
         .assert_failed(64, &["trusted_proxies[0]: `localhost` is not an IP address or network"]);
     trusting(&app, &["10.0.0.1/8"]).refuse().assert_failed(64, &["write `10.0.0.0/8` or `10.0.0.1`"]);
+    let unheard = trusting(&app, &[]).set(json!({ "listen": { "forwarded": "forwarded" } }));
+    unheard.refuse().assert_failed(64, &["listen.forwarded: this has no effect"]);
     let report = trusting(&app, &["0.0.0.0/0"]).run(&["check", "--config"]);
     assert!(report.succeeded().contains("warning: listen.trusted_proxies: whoever can connect is believed"));
     let report = trusting(&app, &["10.0.0.0/8"]).run(&["check", "--config"]);

@@ -3,14 +3,16 @@
 
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
 
+use crate::config::Origin;
+
 /// Whether the page that asks is one of the host that it asks, or of one of the `trusted` origins. Who says neither an
 /// origin nor where it stands is no browser.
-pub(super) fn may_open(headers: &HeaderMap, host: &HeaderValue, trusted: &[String]) -> bool {
+pub(super) fn may_open(headers: &HeaderMap, host: &HeaderValue, trusted: &[Origin]) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes);
     match (origins.next(), origins.next()) {
         (None, _) => headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none"),
         (Some(origin), None) => {
-            let is_trusted = trusted.iter().any(|trusted| origin.eq_ignore_ascii_case(trusted.as_bytes()));
+            let is_trusted = trusted.iter().any(|trusted| origin == trusted.as_str().as_bytes());
             is_trusted || is_of(origin, host.as_bytes())
         }
         (Some(_), Some(_)) => false,
@@ -39,7 +41,11 @@ mod tests {
         for (name, value) in lines {
             headers.append(http::HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        may_open(&headers, &HeaderValue::from_str(host).unwrap(), &["https://trusted.example".to_owned()])
+        may_open(
+            &headers,
+            &HeaderValue::from_str(host).unwrap(),
+            &["https://trusted.example".parse().unwrap(), "capacitor://localhost".parse().unwrap()],
+        )
     }
 
     #[test]
@@ -52,6 +58,7 @@ mod tests {
             ("APP.example:8443", "https://app.EXAMPLE:8443"),
             ("[::1]:8443", "https://[::1]:8443"),
             ("app.example", "https://trusted.example"),
+            ("app.example", "capacitor://localhost"),
         ] {
             assert!(may(host, &[("origin", origin)]), "{host} {origin}");
         }

@@ -34,7 +34,7 @@ pub struct Policy {
     challenges: Arc<Challenges>,
     passes_preflights: bool,
     /// Whose pages may open a WebSocket with credentials that a browser adds by itself.
-    trusted_origins: Vec<String>,
+    trusted_origins: Vec<config::Origin>,
 }
 
 #[derive(Debug)]

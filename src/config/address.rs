@@ -82,24 +82,44 @@ impl FromStr for UpstreamAddress {
             return unix(path).map_err(|what| format!("`{text}` is not a socket's address: {what}"));
         }
         let expected = || format!("`{text}` is not {WANTED}");
-        let uri = text.parse::<http::Uri>().map_err(|_| expected())?;
-        let (protocol, default_port) = match uri.scheme_str() {
-            Some("http") => (Protocol::Http, Some(80)),
-            Some("https") => (Protocol::Https, Some(443)),
-            Some("h2c") => (Protocol::H2c, None),
+        let (scheme, rest) = text.split_once("://").ok_or_else(expected)?;
+        let (protocol, default_port) = match scheme {
+            "http" => (Protocol::Http, Some(80)),
+            "https" => (Protocol::Https, Some(443)),
+            "h2c" => (Protocol::H2c, None),
+            "grpc" => return Err(format!("`{text}` is not {WANTED}; gRPC without TLS is `h2c://{rest}`")),
             _ => return Err(expected()),
         };
-        if !matches!(uri.path_and_query().map(http::uri::PathAndQuery::as_str), None | Some("/" | "")) {
-            return Err(expected());
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if !matches!(path, "" | "/") {
+            return Err(format!(
+                "`{text}` has a path, and the app gets the one that the client asks for; write `{scheme}://{authority}`"
+            ));
         }
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) || uri.port_u16() == Some(0) {
-            return Err(expected());
+        if let Some((_, authority)) = authority.rsplit_once('@') {
+            // What stands there may be a secret: it is not repeated.
+            return Err(format!(
+                "the address has a name or password, and none is sent to the app; write `{scheme}://{authority}`"
+            ));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(expected)?;
+        let parsed = authority.parse::<http::uri::Authority>().map_err(|_| expected())?;
+        let host = Some(parsed.host()).filter(|host| !host.is_empty()).ok_or_else(expected)?;
+        let port = match &authority[host.len()..] {
+            "" => default_port.ok_or_else(|| format!("`{text}` has no port; write `{scheme}://{authority}:PORT`"))?,
+            port => {
+                let port = port.strip_prefix(':').ok_or_else(expected)?;
+                port_number(port).ok_or_else(|| format!("`{text}` has no port from 1 to 65535 behind `:`"))?
+            }
+        };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = uri.port_u16().or(default_port).ok_or_else(expected)?;
         Ok(Self { protocol, endpoint: Endpoint::Tcp { host, port } })
     }
+}
+
+fn port_number(text: &str) -> Option<u16> {
+    // `parse` takes a sign, too.
+    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits?.parse().ok().filter(|port| *port > 0)
 }
 
 /// `/run/app.sock`; with `//` before it as Docker writes it.
@@ -174,11 +194,13 @@ mod tests {
             "",
             "127.0.0.1:5000",
             "ftp://app:21",
-            "http://app:5000/path",
-            "http://user@app:5000",
-            "http://app:0",
+            "http://app/../x",
+            "http://",
+            "http://a b:5000",
+            "http://[::1",
+            "http://[::1]5000",
+            "http://app:5000:5001",
             "http://:5000",
-            "h2c://app",
             "unix:",
             "unix:app.sock",
             "unix://app/app.sock",
@@ -187,6 +209,34 @@ mod tests {
             &long,
         ] {
             assert!(text.parse::<UpstreamAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_or_missing_is_said() {
+        for (text, said) in [
+            (
+                "http://app:5000/path",
+                "has a path, and the app gets the one that the client asks for; write `http://app:5000`",
+            ),
+            ("http://app:5000?a", "has a path"),
+            ("http://app#a", "write `http://app`"),
+            (
+                "http://u:hunter2@app:5000",
+                "has a name or password, and none is sent to the app; write `http://app:5000`",
+            ),
+            ("http://app:0", "`http://app:0` has no port from 1 to 65535"),
+            ("http://127.0.0.1:99999", "has no port from 1 to 65535"),
+            ("https://[::1]:65536", "has no port from 1 to 65535"),
+            ("http://127.0.0.1:", "has no port from 1 to 65535"),
+            ("http://app:+80", "has no port from 1 to 65535"),
+            ("http://app:5OOO", "has no port from 1 to 65535"),
+            ("h2c://app", "has no port; write `h2c://app:PORT`"),
+            ("grpc://app:50051", "gRPC without TLS is `h2c://app:50051`"),
+            ("ftp://app:21", "is not an address like http://HOST:PORT"),
+        ] {
+            let given = text.parse::<UpstreamAddress>().map_err(|given| (given.contains(said), given));
+            assert!(matches!(&given, Err((true, given)) if !given.contains("hunter2")), "{text}: {given:?}");
         }
     }
 }

@@ -76,6 +76,11 @@ pub(super) fn parent(key: &str) -> &str {
     &key[..key.rfind(['.', '[']).unwrap_or(0)]
 }
 
+/// The way to a key, so that keys can be put in order: entry 10 of a list comes after entry 2.
+pub(super) fn steps(key: &str) -> impl Iterator<Item = Result<usize, &str>> {
+    key.split(['.', '[']).map(|step| step.strip_suffix(']').and_then(|number| number.parse().ok()).ok_or(step))
+}
+
 /// The one of `candidates` that was probably meant by `word`.
 pub(super) fn closest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let word = word.to_lowercase();
@@ -107,6 +112,15 @@ mod tests {
         let written: Vec<_> = (0..9).map(|seen| findings.element("rules", seen)).collect();
         assert_eq!(written, [1, 3, 4, 5, 6, 7, 8, 9, 11].map(|i| format!("rules[{i}]")));
         assert_eq!(findings.element("auth.jwt", 1), "auth.jwt[2]");
+    }
+
+    #[test]
+    fn entries_are_in_the_order_of_their_numbers() {
+        let mut keys =
+            ["rules[10]", "rules[2].path", "rules[2]", "rules", "listen.tls", "rules[2].allow.users[11]", ""];
+        keys.sort_by(|a, b| steps(a).cmp(steps(b)));
+        let sorted = ["", "listen.tls", "rules", "rules[2]", "rules[2].allow.users[11]", "rules[2].path", "rules[10]"];
+        assert_eq!(keys, sorted);
     }
 
     #[test]

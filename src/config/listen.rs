@@ -27,6 +27,8 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// Who is believed about where a request comes from.
     pub trusted_proxies: Vec<TrustedProxy>,
+    /// In which headers they say it.
+    pub forwarded: Forwarded,
 }
 
 /// Where to listen: an IP address and a port, or `unix:/path`.
@@ -45,6 +47,18 @@ pub enum TrustedProxy {
     Network(Network),
     /// Peers on a Unix socket, which have no address.
     Unix,
+}
+
+/// The headers in which trusted proxies say where a request comes from. A proxy that writes one family lets a client's own
+/// word in the other one through; so there is one that is believed, and the other is dropped.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarded {
+    /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// A certificate chain and its key, both PEM.
@@ -81,6 +95,7 @@ impl Default for Listen {
             http2: true,
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
+            forwarded: Forwarded::default(),
         }
     }
 }
@@ -99,6 +114,10 @@ impl Listen {
                 "take `listen.plaintext` out to serve TLS",
             ),
             (None, true) | (Some(_), false) => {}
+        }
+        if self.forwarded != Forwarded::default() && self.trusted_proxies.is_empty() {
+            let what = "this has no effect: nobody is believed about where a request comes from";
+            findings.push("listen.forwarded", what, "name the proxy in `listen.trusted_proxies`, or take the key out");
         }
         let (unix, remedy) = match self.address {
             ListenAddress::Tcp(_) => (

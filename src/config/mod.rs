@@ -25,6 +25,7 @@ mod limits;
 mod listen;
 mod network;
 mod operation;
+mod origin;
 mod path;
 mod paths;
 mod place;
@@ -40,15 +41,16 @@ mod yaml;
 pub use address::{Endpoint, Protocol, UpstreamAddress};
 pub use auth::{Algorithm, Auth, Basic, Jwt, Keys};
 pub use compression::{Coding, Compression};
-pub use cors::{Cors, Preflight};
+pub use cors::{Cors, Origins, Preflight};
 pub use file::read;
 pub use host::HostPattern;
 pub use identity::Identity;
 pub use layers::{Override, Source};
 pub use limits::Limits;
-pub use listen::{Listen, ListenAddress, Tls, TlsVersion, TrustedProxy};
+pub use listen::{Forwarded, Listen, ListenAddress, Tls, TlsVersion, TrustedProxy};
 pub use network::Network;
 pub use operation::{AccessLog, Admin, Level, Log, Shutdown};
+pub use origin::Origin;
 pub use path::PathPattern;
 pub use paths::{Handling, Paths, RulePaths};
 pub use problems::{Problem, Problems};
@@ -58,7 +60,7 @@ pub use upstream::{Upstream, UpstreamTls};
 
 use self::{
     extract::{Extracted, extract},
-    findings::{Finding, Findings},
+    findings::{Finding, Findings, steps},
     layers::Layers,
     place::Places,
 };
@@ -173,7 +175,7 @@ pub fn load(source: &Source) -> Result<Loaded, Problems> {
         found.push((place, finding));
     }
     found.extend(findings.into_list().into_iter().map(|finding| (places.of(&finding.key), finding)));
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| steps(&one.key).cmp(steps(&other.key))));
     let problems: Problems = found.into_iter().map(|(place, finding)| place.problem(finding)).collect();
     problems.or(Loaded { config: config.unwrap_or_default(), file, places })
 }

@@ -4,7 +4,7 @@ use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    findings::{Findings, element, member},
+    findings::{Findings, member},
     identity,
 };
 
@@ -35,7 +35,7 @@ impl TokenSource {
             findings.push(&key, "the list is empty, so that no token is found", "take it out to read `Authorization`");
         }
         for (i, source) in sources.iter().enumerate() {
-            let at = element(&key, i);
+            let at = findings.element(&key, i);
             if let Err((what, remedy)) = source.check() {
                 findings.push(&at, what, remedy);
             } else if sources[..i].iter().any(|other| other.is_same(source)) {

@@ -8,13 +8,14 @@ use std::{
 use http::{HeaderMap, HeaderValue, header::GetAll};
 
 use super::{Trust, forwarded};
-use crate::target;
+use crate::{config::Forwarded, target};
 
 const FORWARDED: &str = "forwarded";
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_HOST: &str = "x-forwarded-host";
 const X_FORWARDED_PORT: &str = "x-forwarded-port";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+const X_FORWARDED: [&str; 4] = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT];
 
 /// What is believed. `None` is what nobody said.
 #[derive(Debug, Default)]
@@ -38,33 +39,30 @@ pub(super) struct Said {
     pub(super) port: Option<HeaderValue>,
 }
 
-/// Reads what a trusted proxy says about the way of a request; `peer` is how the proxy itself is called there. `None` when
-/// it says nothing, and the name of a header when that is not understood.
-///
-/// A proxy that knows only one of the two families lets a client's own word in the other one through. So where both say
-/// something, they have to say the same.
+/// Reads what a trusted proxy says about the way of a request, in the one family of headers that is believed; `peer` is how
+/// the proxy itself is called there. `None` when it says nothing, and the name of a header when that is not understood.
 pub(super) fn read(headers: &HeaderMap, peer: &HeaderValue, trust: &Trust) -> Option<Result<Claims, &'static str>> {
-    let ours = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, FORWARDED];
-    if !ours.iter().any(|name| headers.contains_key(*name)) {
-        return None;
-    }
-    let one = match x_forwarded(headers, trust) {
-        Ok(said) => said,
-        Err(header) => return Some(Err(header)),
+    let said = match trust.headers {
+        Forwarded::XForwarded => {
+            if !X_FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+                return None;
+            }
+            x_forwarded(headers, trust)
+        }
+        Forwarded::Forwarded => {
+            if !headers.contains_key(FORWARDED) {
+                return None;
+            }
+            forwarded::read(&headers.get_all(FORWARDED), trust).ok_or(FORWARDED)
+        }
     };
-    let other = forwarded::read(&headers.get_all(FORWARDED), trust);
-    Some(other.and_then(|other| combine(one, other, peer)).ok_or(FORWARDED))
-}
-
-fn combine(one: Said, other: Said, peer: &HeaderValue) -> Option<Claims> {
-    let same_host = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().eq_ignore_ascii_case(b.as_bytes());
-    Some(Claims {
-        client: agreed(one.way.last().copied(), other.way.last().copied(), |a, b| a == b)?,
-        chain: chain(if one.way.is_empty() { &other.way } else { &one.way }, peer),
-        encrypted: agreed(one.encrypted, other.encrypted, |a, b| a == b)?,
-        host: agreed(one.host, other.host, same_host)?,
-        port: one.port.or(other.port),
-    })
+    Some(said.map(|Said { way, encrypted, host, port }| Claims {
+        client: way.last().copied(),
+        chain: chain(&way, peer),
+        encrypted,
+        host,
+        port,
+    }))
 }
 
 fn x_forwarded(headers: &HeaderMap, trust: &Trust) -> Result<Said, &'static str> {
@@ -98,14 +96,6 @@ pub(super) fn walk<T>(nodes: impl Iterator<Item = Option<(IpAddr, T)>>, trust: &
         }
     }
     Some(way)
-}
-
-/// What both say, or one of them. `None` when they do not agree.
-fn agreed<T>(one: Option<T>, other: Option<T>, same: impl Fn(&T, &T) -> bool) -> Option<Option<T>> {
-    match (&one, &other) {
-        (Some(a), Some(b)) if !same(a, b) => None,
-        _ => Some(one.or(other)),
-    }
 }
 
 /// The items of a list that may be spread over several lines, the last one first.

@@ -6,8 +6,12 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 
 fn trust() -> Arc<Trust> {
+    trusting(Forwarded::XForwarded)
+}
+
+fn trusting(headers: Forwarded) -> Arc<Trust> {
     let proxies = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"].map(|network| network.parse().unwrap());
-    Arc::new(Trust::new(&proxies.map(TrustedProxy::Network)))
+    Arc::new(Trust::new(&proxies.map(TrustedProxy::Network), headers))
 }
 
 fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -18,9 +22,12 @@ fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-/// The origin of a request with these headers, which 10.0.0.1 passes on over plain HTTP.
+/// The origin of a request with these headers, which 10.0.0.1 passes on over plain HTTP. The family that comes first is the
+/// one that is believed.
 fn believed(lines: &[(&'static str, &str)]) -> Origin {
-    let proxy = Client::new(Some("10.0.0.1:5".parse().unwrap()), false).believed(&trust());
+    let rfc_7239 = lines.first().is_some_and(|(name, _)| *name == "forwarded");
+    let family = if rfc_7239 { Forwarded::Forwarded } else { Forwarded::XForwarded };
+    let proxy = Client::new(Some("10.0.0.1:5".parse().unwrap()), false).believed(&trusting(family));
     Origin::new(Arc::new(proxy), &headers(lines))
 }
 
@@ -60,7 +67,11 @@ fn the_client_is_the_last_address_that_is_no_trusted_proxy() {
             "203.0.113.9, 10.2.0.1, 10.0.0.1",
         ),
         (&[("forwarded", "for=\""), ("forwarded", "for=\"[2001:db8::1]:80\"")], "2001:db8::1", "2001:db8::1, 10.0.0.1"),
-        (&[(FOR, "1.1.1.1, 203.0.113.9"), ("forwarded", "for=203.0.113.9")], "203.0.113.9", "203.0.113.9, 10.0.0.1"),
+        // The other family is not looked at, whatever stands there.
+        (&[(FOR, "203.0.113.9"), ("forwarded", "for=1.1.1.1")], "203.0.113.9", "203.0.113.9, 10.0.0.1"),
+        (&[(FOR, "203.0.113.9"), ("forwarded", "evil")], "203.0.113.9", "203.0.113.9, 10.0.0.1"),
+        (&[("forwarded", "for=203.0.113.9"), (FOR, "1.1.1.1")], "203.0.113.9", "203.0.113.9, 10.0.0.1"),
+        (&[("forwarded", "for=203.0.113.9"), (FOR, "evil")], "203.0.113.9", "203.0.113.9, 10.0.0.1"),
     ] {
         let origin = believed(lines);
         assert_eq!(origin.valid(), Ok(()), "{lines:?}");
@@ -84,7 +95,18 @@ fn scheme_host_and_port_are_those_that_the_client_used() {
         (&[("x-forwarded-port", "444")], false, None, Some("444")),
         (&[("forwarded", "for=1.1.1.1;proto=https;host=shop.example")], true, Some("shop.example"), None),
         (&[("forwarded", "for=1.1.1.1;host=\"a:1\", for=10.0.0.2;proto=https;host=b")], false, Some("a:1"), None),
-        (&[("forwarded", "for=1.1.1.1;host=a"), ("x-forwarded-host", "A")], false, Some("A"), None),
+        (
+            &[
+                ("forwarded", "for=1.1.1.1;host=a"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "b"),
+                ("x-forwarded-port", "1"),
+            ],
+            false,
+            Some("a"),
+            None,
+        ),
+        (&[("x-forwarded-host", "a"), ("forwarded", "for=1.1.1.1;proto=https;host=b")], false, Some("a"), None),
     ] {
         let origin = believed(lines);
         assert_eq!(origin.valid(), Ok(()), "{lines:?}");
@@ -129,9 +151,8 @@ fn what_is_malformed_or_contradicts_itself_is_refused() {
         &[("forwarded", "for=1.1.1.1;for=2.2.2.2")],
         // The client opens a quote, so that what the proxy adds is swallowed.
         &[("forwarded", "for=\"x, for=203.0.113.9")],
-        &[("forwarded", "for=1.1.1.1"), (FOR, "203.0.113.9")],
-        &[("forwarded", "for=1.1.1.1;proto=http"), ("x-forwarded-proto", "https")],
-        &[("forwarded", "for=1.1.1.1;host=a"), ("x-forwarded-host", "b")],
+        &[("forwarded", "for=\""), (FOR, "203.0.113.9")],
+        &[(FOR, "unknown"), ("forwarded", "for=203.0.113.9")],
     ] {
         let origin = believed(lines);
         assert_eq!(origin.valid(), Err(Reason::ForwardedInvalid), "{lines:?}");
@@ -158,7 +179,7 @@ fn nobody_is_believed_who_is_not_trusted() {
 
 #[test]
 fn a_unix_socket_has_no_address_and_is_trusted_by_its_name() {
-    let trusting = |proxies: &[TrustedProxy]| Arc::new(Trust::new(proxies));
+    let trusting = |proxies: &[TrustedProxy]| Arc::new(Trust::new(proxies, Forwarded::default()));
     let everyone = ["0.0.0.0/0", "::/0"].map(|network| TrustedProxy::Network(network.parse().unwrap()));
     assert!(!trusting(&everyone).has_peer(None) && trusting(&[TrustedProxy::Unix]).has_peer(None));
 
@@ -174,7 +195,7 @@ fn a_unix_socket_has_no_address_and_is_trusted_by_its_name() {
 #[test]
 fn everyone_is_whoever_connects_and_not_whoever_is_named() {
     let everyone = TrustedProxy::Network("0.0.0.0/0".parse().unwrap());
-    let trust = Arc::new(Trust::new(&[everyone]));
+    let trust = Arc::new(Trust::new(&[everyone], Forwarded::default()));
     let peer = "203.0.113.1:5".parse().unwrap();
     assert!(trust.has_peer(Some(peer)) && !trust.has_told("203.0.113.9".parse().unwrap()));
     let client = Client::new(Some(peer), false).believed(&trust);
@@ -223,8 +244,10 @@ proptest! {
         if let Ok(value) = HeaderValue::from_bytes(&value) {
             let mut headers = HeaderMap::new();
             headers.insert(name, value);
-            let proxy = Client::new(Some("10.0.0.1:5".parse().unwrap()), false).believed(&trust());
-            let _ = Origin::new(Arc::new(proxy), &headers).ip();
+            for family in [Forwarded::XForwarded, Forwarded::Forwarded] {
+                let proxy = Client::new(Some("10.0.0.1:5".parse().unwrap()), false).believed(&trusting(family));
+                let _ = Origin::new(Arc::new(proxy), &headers).ip();
+            }
         }
     }
 }

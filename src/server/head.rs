@@ -230,7 +230,8 @@ fn unusual_target(rest: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
     Ok((target, &rest[end + 1..]))
 }
 
-fn trim(mut value: &[u8]) -> &[u8] {
+/// A value without the blanks at its ends (RFC 9110 section 5.5).
+pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }

@@ -14,6 +14,9 @@ pub const BEARER: &str = "bearer";
 /// What introduces a token in the same entry: the form of the Kubernetes API server.
 const KUBERNETES: &[u8] = b"base64url.bearer.authorization.k8s.io.";
 
+/// Stands for a token that cannot be decoded: it is there, and it is not well-formed.
+const UNREADABLE: &[u8] = b"?";
+
 /// The subprotocols that a client offers, with the credentials apart.
 #[derive(Debug, Default)]
 pub(super) struct Offer<'a> {
@@ -31,7 +34,7 @@ impl<'a> Offer<'a> {
         let mut offer = Self::default();
         while let Some(entry) = entries.next() {
             if entry == BEARER.as_bytes() {
-                // Nothing behind it is a token that is not well-formed.
+                // Nothing behind it is no token, and no subprotocol for the app either.
                 offer.pairs.push(entries.next().unwrap_or_default());
             } else if let Some(encoded) = entry.strip_prefix(KUBERNETES) {
                 offer.encoded.push(encoded);
@@ -44,7 +47,7 @@ impl<'a> Offer<'a> {
 
     /// The token, if one is offered.
     pub(super) fn token(&self) -> Result<Option<Cow<'a, [u8]>>, Reason> {
-        let decode = |encoded: &&[u8]| URL_SAFE_NO_PAD.decode(encoded).map(Cow::Owned).unwrap_or_default();
+        let decode = |encoded: &&[u8]| URL_SAFE_NO_PAD.decode(encoded).map_or(Cow::Borrowed(UNREADABLE), Cow::Owned);
         let pairs = self.pairs.iter().map(|token| Cow::Borrowed(*token));
         only(pairs.chain(self.encoded.iter().map(decode)))
     }
@@ -102,7 +105,7 @@ mod tests {
         }
         assert_eq!(token(&["chat, v1", "Bearer.x"]).unwrap(), None);
         assert_eq!(token(&["chat, bearer"]).unwrap().as_deref(), Some(""));
-        assert_eq!(token(&["base64url.bearer.authorization.k8s.io.***"]).unwrap().as_deref(), Some(""));
+        assert_eq!(token(&["base64url.bearer.authorization.k8s.io.***"]).unwrap().as_deref(), Some("?"));
     }
 
     #[test]

@@ -133,6 +133,20 @@ workers: 1000
 }
 
 #[test]
+fn entries_of_one_line_are_told_in_their_order_and_by_their_numbers() {
+    let header = |i: usize| if i == 1 || i == 10 { "{ heder: A }".to_owned() } else { format!("{{ header: X_{i} }}") };
+    let sources: Vec<_> = (0..12).map(header).collect();
+    let yaml =
+        format!("auth: {{ jwt: [{{ keys: {{ file: a }}, token_from: [{}] }}] }}\n{SMALLEST}", sources.join(", "));
+    let problems = Case::yaml(yaml).problems();
+    assert_eq!(problems.len(), 12, "{problems:#?}");
+    for (i, problem) in problems.iter().enumerate() {
+        let said = if i == 1 || i == 10 { "heder".to_owned() } else { format!("X_{i}") };
+        assert!(problem.contains(&format!("token_from[{i}]")) && problem.contains(&said), "{i}: {problems:#?}");
+    }
+}
+
+#[test]
 fn problems_found_later_get_their_place_too() {
     let case = Case::yaml(SMALLEST).env("SIDEGATE__UPSTREAM__ADDRESS", "http://app:1");
     let loaded = load(&case.source).unwrap();

@@ -60,10 +60,20 @@ fn tokens_can_only_be_where_they_can_be_found_and_taken_out() {
     ] {
         refused(&[(&format!("auth: {{ jwt: [{{ keys: {{ file: a }}, token_from: {sources} }}] }}"), complaint)]);
     }
-    for origin in ["https://app.example/", "app.example", "https://*.example", "https://u@app.example", "'null'", "''"]
-    {
+    for origin in [
+        "https://app.example/",
+        "https://app.example:443",
+        "https://App.example",
+        "app.example",
+        "https://*.example",
+        "https://u@app.example",
+        "'null'",
+        "''",
+    ] {
         let complaint = "1: auth.trusted_origins[0]: `";
         refused(&[(&format!("auth: {{ trusted_origins: [{origin}] }}"), complaint)]);
+        let complaint = "1: cors.origins[0]: `";
+        refused(&[(&format!("cors: {{ preflight: answer, origins: [{origin}] }}"), complaint)]);
     }
 }
 
@@ -271,9 +281,10 @@ fn values_that_mean_nothing_are_refused() {
         ("listen: { plaintext: 1 }", "listen.plaintext: this must be true or false, not `1`"),
         ("listen: { plaintext: true, address: ':8443' }", "`:8443` is not an IP address with a port"),
         ("upstream: 5000", "1: upstream.address: `5000` is not an address like"),
-        ("upstream: http://u:p@h:1", "is not an address like"),
-        ("upstream: http://h:0", "is not an address like"),
-        ("upstream: http://h:1/path", "is not an address like"),
+        ("upstream: http://u:p@h:1", "has a name or password, and none is sent to the app; write `http://h:1`"),
+        ("upstream: http://h:0", "`http://h:0` has no port from 1 to 65535"),
+        ("upstream: http://h:99999", "`http://h:99999` has no port from 1 to 65535"),
+        ("upstream: http://h:1/path", "write `http://h:1`"),
         ("log: { access: { json: 1 } }", "log.access"),
         ("lisen: { plaintext: true };listen:  {}", "1: lisen: there is no key `lisen` here; did you mean `listen`?"),
         ("atuh: {};rules: [{ allow: authenticated }]", "1: atuh: there is no key `atuh` here; did you mean `auth`?"),
