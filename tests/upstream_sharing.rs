@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::support::{
     App, Issuer, Sidegate,
-    frames::{PREFACE, code, data, flag, frame, headers, kind, settings},
+    frames::{PREFACE, code, data, flag, frame, headers, kind, reset, settings},
     until,
 };
 
@@ -62,6 +62,33 @@ fn requests_that_stay_open_do_not_keep_others_waiting() {
     assert_eq!(app.seen().connections, 4);
 }
 
+#[test]
+fn a_request_that_the_app_refused_unseen_is_sent_again() {
+    for refusal in [Act::Refuse, Act::GoAway] {
+        // The first, the third and the fifth are refused.
+        let app = Strict::start(&[], move |asked| if asked.count % 2 == 1 { refusal } else { Act::Answer });
+        let sidegate = public(&app);
+        assert_eq!(sidegate.get("/", &[]).status, 200, "{refusal:?}");
+        let order =
+            |length, body| format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}");
+        assert_eq!(sidegate.wire().send(order(0, "")).answer().status, 200, "{refusal:?}");
+        // Its body is gone.
+        sidegate.wire().send(order(1, "x")).answer().assert_refused(502, "upstream_broken");
+        assert_eq!(app.seen().requests, 5, "{refusal:?}");
+        assert_eq!(app.seen().connections, if matches!(refusal, Act::GoAway) { 3 } else { 1 });
+    }
+}
+
+#[test]
+fn a_request_that_the_app_may_have_seen_is_not() {
+    let app = Strict::start(&[], |_| Act::Leave);
+    let sidegate = public(&app);
+    sidegate.get("/", &[]).assert_refused(502, "upstream_broken");
+    let order = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    sidegate.wire().send(order).answer().assert_refused(502, "upstream_broken");
+    assert_eq!(app.seen().requests, 2);
+}
+
 /// How many resets it bears on one connection: as many as hyper's server does.
 const PATIENCE_WITH_RESETS: usize = 20;
 
@@ -83,6 +110,8 @@ struct Seen {
 
 /// A request, as far as it can be read without a table.
 struct Asked {
+    /// The how-manieth request, from 1.
+    count: usize,
     method: Method,
 }
 
@@ -92,6 +121,7 @@ enum Method {
     Other,
 }
 
+#[derive(Clone, Copy, Debug)]
 enum Act {
     /// 200 without a body.
     Answer,
@@ -99,6 +129,12 @@ enum Act {
     Hold,
     /// 200, and a body without its end.
     Begin,
+    /// It is told that nothing was done with it.
+    Refuse,
+    /// The same, by the end of the connection.
+    GoAway,
+    /// The connection ends, and whether something was done with it is not told.
+    Leave,
 }
 
 impl Strict {
@@ -169,9 +205,16 @@ fn serve(
                     0x83 => Method::Post,
                     _ => Method::Other,
                 };
-                match script(&Asked { method }) {
+                let act = script(&Asked { count: seen.requests, method });
+                match act {
                     Act::Answer => connection.write_all(&headers(flag::END_STREAM, stream, OK))?,
                     Act::Hold => {}
+                    Act::Refuse => connection.write_all(&reset(stream, code::REFUSED_STREAM))?,
+                    Act::GoAway | Act::Leave => {
+                        let last = if matches!(act, Act::GoAway) { stream - 1 } else { stream };
+                        connection.write_all(&goaway(last, code::ENHANCE_YOUR_CALM))?;
+                        return connection.shutdown(Shutdown::Both);
+                    }
                     Act::Begin => {
                         connection.write_all(&[headers(0, stream, OK), data(0, stream, "begun")].concat())?;
                         seen.begun.push((stream, connection.try_clone()?));
