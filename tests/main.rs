@@ -54,6 +54,7 @@ mod trusted_proxies;
 mod unix_listener;
 mod upstream;
 mod upstream_kinds;
+mod upstream_sharing;
 mod websocket;
 mod websocket_apps;
 mod websocket_ends;

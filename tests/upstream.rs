@@ -2,12 +2,13 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, until};
 
@@ -68,6 +69,34 @@ fn an_app_that_starts_within_the_connect_timeout_is_waited_for() {
         seen.ends_with(b"an order").then_some(())
     });
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    assert_eq!(client.join().unwrap().status, 200);
+}
+
+#[test]
+fn an_app_whose_queue_is_full_is_asked_anew_and_not_only_by_the_kernel() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let listener = TcpListener::from(socket);
+    let app = Bare(listener.local_addr().unwrap());
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&app.0, Duration::from_millis(200)) {
+        queue.push(stream);
+    }
+    let sidegate = public(&app).set(json!({ "upstream": { "connect_timeout": "20s" } })).start();
+    let curl = sidegate.curl("/");
+    let client = thread::spawn(move || curl.send());
+    let first = until("the first attempt", || connecting_to(app.0));
+    // The kernel repeats an attempt from the same port.
+    until("another", || (connecting_to(app.0)? != first).then_some(()));
+    drop(queue);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            if stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        }
+    });
     assert_eq!(client.join().unwrap().status, 200);
 }
 
@@ -245,7 +274,7 @@ fn a_get_is_asked_again_when_the_app_closes_a_connection_that_had_rested() {
 #[test]
 fn an_answer_that_comes_before_the_upload_has_ended_reaches_the_client() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let app = Early(listener.local_addr().unwrap());
+    let app = Bare(listener.local_addr().unwrap());
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || {
@@ -283,16 +312,27 @@ fn interim_answers_of_the_app_do_not_become_the_answer() {
     }
 }
 
+/// The address, as Linux writes it, of a socket that waits to be connected to this one.
+fn connecting_to(address: SocketAddr) -> Option<String> {
+    const SYN_SENT: &str = "02";
+    let remote = format!("0100007F:{:04X}", address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let socket = sockets.find(|socket| socket[2] == remote && socket[3] == SYN_SENT)?;
+    Some(socket[1].to_owned())
+}
+
 /// Leaves a connection alone for longer than an app can be taken to keep it: a GET is repeated from then on.
 #[expect(clippy::disallowed_methods, reason = "it is the time that passes which makes the difference")]
 fn rest() {
     thread::sleep(Duration::from_millis(50));
 }
 
-struct Early(std::net::SocketAddr);
+/// An app that has nothing but an address.
+struct Bare(SocketAddr);
 
-impl App for Early {
-    fn address(&self) -> std::net::SocketAddr {
+impl App for Bare {
+    fn address(&self) -> SocketAddr {
         self.0
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 /// a busy connection, and for those alone a copy of each request would be a cost.
 const FRESH: Duration = Duration::from_millis(5);
 
-/// How often a request may find that the shared connection ended before it was sent.
+/// How often a request may find that a shared connection ended before it was sent, or that the app refused it unseen.
 const ATTEMPTS: usize = 3;
 
 /// The way to the app.
@@ -67,7 +67,8 @@ impl Proxy {
             Some((connection, rest)) => {
                 // A copy costs as much as the decision. An app that closes a connection which it used a moment ago says
                 // so in its answer; only one that has rested may be closed unseen.
-                let copy = if rest < FRESH { None } else { copy_of(&request, &trail) };
+                let copy =
+                    if rest < FRESH || !is_idempotent(request.method()) { None } else { copy_of(&request, &trail) };
                 (First::Sent(Box::pin(connection.send(request, trail.clone())), copy), asked, trail)
             }
         });
@@ -146,11 +147,16 @@ impl Proxy {
     ) -> Result<Response<Body>, Denial> {
         for _ in 0..ATTEMPTS {
             let open = shared.open().await.map_err(unreachable)?;
+            // hyper does not give back what it has written; most that goes this way is gRPC, which has a body.
+            let copy = copy_of(&request, &trail);
             match shared.send(open, *request, &trail).await {
                 Ok((response, stream)) => {
                     return Ok(self.translation.to_client(response, Lease::Shared(stream), &asked, trail));
                 }
                 Err(SendError::Unsent(unsent)) => request = unsent,
+                Err(SendError::Refused(error)) => {
+                    request = copy.ok_or_else(|| failed(SendError::Refused(error), &trail))?
+                }
                 Err(error) => return Err(failed(error, &trail)),
             }
         }
@@ -178,11 +184,14 @@ impl Proxy {
     }
 }
 
-/// A second request like this one, where sending it twice does no harm: it has no body, and its method is idempotent
-/// (RFC 9110 section 9.2.2).
+/// Whether a request of this method may be sent twice, whatever became of the first (RFC 9110 section 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+/// A second request like this one, if it has no body.
 fn copy_of(request: &Request<Upload>, trail: &Arc<Trail>) -> Option<Box<Request<Upload>>> {
-    let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    if !idempotent || !request.body().is_end_stream() {
+    if !request.body().is_end_stream() {
         return None;
     }
     let (mut parts, ()) = Request::new(()).into_parts();
@@ -211,7 +220,7 @@ fn failed(error: SendError, trail: &Trail) -> Denial {
     let cause = match error {
         SendError::Timeout => return Reason::UpstreamTimeout.into(),
         // hyper says what kind of error it is, and leaves the rest to the cause of it.
-        SendError::Broken(error) => match error.source() {
+        SendError::Broken(error) | SendError::Refused(error) => match error.source() {
             Some(cause) => format!("{error}: {cause}"),
             None => error.to_string(),
         },

@@ -59,7 +59,7 @@ impl Answer {
     pub fn new(source: Incoming, lease: Lease, idle_timeout: Duration, trail: Arc<Trail>) -> Self {
         let mut lease = Some(lease);
         if source.is_end_stream() {
-            give_back(&mut lease);
+            give_back(&mut lease, &trail);
         }
         let mut stall = Stall::new(idle_timeout);
         stall.begin(trail.received());
@@ -86,12 +86,12 @@ impl Body for Answer {
             Poll::Ready(Some(Ok(frame))) => {
                 this.stall.moved();
                 if this.source.is_end_stream() {
-                    give_back(this.lease);
+                    give_back(this.lease, this.trail);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                give_back(this.lease);
+                give_back(this.lease, this.trail);
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
@@ -182,8 +182,10 @@ fn is_emptied(trailers: &mut HeaderMap) -> bool {
     trailers.is_empty()
 }
 
-fn give_back(lease: &mut Option<Lease>) {
-    if let Some(Lease::Own(connection, Some(pool))) = lease.take() {
-        pool.check_in(connection);
+fn give_back(lease: &mut Option<Lease>, trail: &Trail) {
+    match lease.take() {
+        Some(Lease::Own(connection, Some(pool))) => pool.check_in(connection),
+        Some(Lease::Shared(stream)) if !trail.is_uploading() => stream.end(),
+        Some(Lease::Own(_, None) | Lease::Shared(_)) | None => {}
     }
 }

@@ -1,6 +1,7 @@
 //! One HTTP/1.1 connection to the app, driven by whoever holds it.
 
 use std::{
+    error::Error as _,
     fmt,
     future::Future,
     pin::Pin,
@@ -84,6 +85,8 @@ pub struct Gauges {
 pub enum SendError {
     /// Not a byte of the request was written: it may be sent again, whatever it is.
     Unsent(Box<Request<Upload>>),
+    /// The app says that it did nothing with the request (RFC 9113 section 8.7): a copy may be sent, whatever it is.
+    Refused(hyper::Error),
     /// The connection ended, or what came is not HTTP.
     Broken(hyper::Error),
     /// The connection ended without a word.
@@ -265,9 +268,19 @@ impl fmt::Debug for Connection {
 
 impl From<TrySendError<Request<Upload>>> for SendError {
     fn from(mut error: TrySendError<Request<Upload>>) -> Self {
-        match error.take_message() {
-            Some(request) => Self::Unsent(Box::new(request)),
-            None => Self::Broken(error.into_error()),
+        if let Some(request) = error.take_message() {
+            return Self::Unsent(Box::new(request));
         }
+        let error = error.into_error();
+        if is_refused(&error) { Self::Refused(error) } else { Self::Broken(error) }
     }
+}
+
+/// Whether the app has said of this request that it did nothing with it. A GOAWAY is the error of those streams alone
+/// that are above its last: the others go on, and have the end of the connection for their error.
+fn is_refused(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote() && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }

@@ -9,7 +9,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use tokio::{
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UnixStream, lookup_host},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
@@ -22,6 +22,10 @@ use crate::{
 
 /// Between two attempts to connect while the app refuses.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// How long an attempt over TCP may take at first, and at most. A full queue of an app drops what asks to connect, and the
+/// kernel asks again only after a second: a new attempt asks at once. Longer later, for an app that is far away.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 
 /// The way to open a connection to the app, with all files read. A copy is cheap.
 #[derive(Clone, Debug)]
@@ -67,17 +71,19 @@ impl Connector {
         Ok(Self { endpoint, tls })
     }
 
-    /// A connection. A refused attempt is repeated for as long as there is time: an app that restarts is back in a
-    /// moment, and no byte was sent.
+    /// A connection. An attempt that is refused or gets no answer is repeated for as long as there is time: an app that
+    /// restarts is back in a moment, and no byte was sent.
     pub(super) async fn connect(&self, limit: Duration) -> Result<Stream, ConnectError> {
         let mut late = ConnectError::Timeout;
         let attempts = async {
+            let [mut patience, longest] = PATIENCE;
             let socket = loop {
-                match self.socket().await {
+                match self.socket(patience).await {
                     Err(error) if may_pass(&error) => late = ConnectError::Refused(error),
                     result => break result?,
                 }
                 sleep(RETRY).await;
+                patience = longest;
             };
             late = ConnectError::Tls(io::Error::other("no answer to our part of the handshake"));
             self.secured(socket).await
@@ -88,16 +94,16 @@ impl Connector {
 
     /// Whether the app can be reached now: one attempt, and nothing is sent but what TLS needs.
     pub async fn reaches(&self) -> bool {
-        match self.socket().await {
+        match self.socket(PATIENCE[1]).await {
             Ok(socket) => self.secured(socket).await.is_ok(),
             Err(_) => false,
         }
     }
 
-    async fn socket(&self) -> io::Result<Socket> {
+    async fn socket(&self, patience: Duration) -> io::Result<Socket> {
         Ok(Socket::new(match &self.endpoint {
             Endpoint::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let stream = tcp(host, *port, patience).await?;
                 stream.set_nodelay(true)?;
                 Kind::Tcp(stream)
             }
@@ -112,10 +118,25 @@ impl Connector {
     }
 }
 
+/// A connection to the first of the host's addresses that takes one, with so much patience for each. A slow name server is
+/// no matter of patience.
+async fn tcp(host: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host((host, port)).await? {
+        match timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::Error::new(io::ErrorKind::TimedOut, "no answer"),
+        }
+    }
+    Err(failed)
+}
+
 /// Whether an app that is starting fails like this: nobody listens yet, its socket is not there yet, or the queue of its
 /// socket is full.
 fn may_pass(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::WouldBlock)
+    use io::ErrorKind::{ConnectionRefused, NotFound, TimedOut, WouldBlock};
+    matches!(error.kind(), ConnectionRefused | NotFound | TimedOut | WouldBlock)
 }
 
 impl Tls {

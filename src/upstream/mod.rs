@@ -30,7 +30,7 @@ mod upload;
 pub enum Connections {
     /// HTTP/1.1: one for each request, kept for the next.
     Pool(Arc<Pool>),
-    /// HTTP/2: one for all.
+    /// HTTP/2: shared by many.
     Shared(Arc<Shared>),
 }
 

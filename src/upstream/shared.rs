@@ -1,8 +1,8 @@
-//! One HTTP/2 connection to the app for all requests of a worker, replaced when it ends.
+//! The HTTP/2 connections to the app that the requests of a worker share: one, and more while that is not enough.
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -31,21 +31,31 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Uploads that wait to be sent, per request.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// The connection of one worker.
+/// Requests at a time on one connection, where the app does not say that it takes fewer. What is beyond would wait in
+/// line behind answers that may never end.
+const MAX_STREAMS: usize = 100;
+
+/// Requests that were given up on one connection before it is left to end with those still on it. An app tells nobody how
+/// many it bears before it breaks off the connection, and with it the requests of all others; the strictest that is known
+/// bears 20.
+const MAX_ABANDONED: usize = 16;
+
+/// The connections of one worker.
 #[derive(Debug)]
 pub struct Shared {
     connector: Connector,
     connect_timeout: Duration,
     response_timeout: Duration,
     // One worker's tasks share it on one thread: the lock is never contended, and never held across an await.
-    current: Mutex<Option<Current>>,
+    // The first that has room is used, so that the later ones fall idle when there is less to do.
+    open: Mutex<Vec<Open>>,
     /// Held by the one that connects, while others wait for what comes of it.
     connecting: tokio::sync::Mutex<()>,
     gauges: Gauges,
 }
 
 #[derive(Debug)]
-struct Current {
+struct Open {
     sender: SendRequest<Upload>,
     /// Gone when the connection has ended.
     load: Weak<Load>,
@@ -55,6 +65,10 @@ struct Current {
 #[derive(Debug)]
 struct Load {
     streams: AtomicUsize,
+    /// How many there may be at a time.
+    most: AtomicUsize,
+    /// How many were given up before their end: each is a reset for the app.
+    abandoned: AtomicUsize,
     gauges: Gauges,
 }
 
@@ -63,6 +77,8 @@ struct Load {
 #[derive(Debug)]
 pub struct Stream {
     load: Arc<Load>,
+    /// Whether both sides have said all that they had to say.
+    ended: bool,
 }
 
 impl Shared {
@@ -71,18 +87,18 @@ impl Shared {
             connector,
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
-            current: Mutex::default(),
+            open: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             gauges,
         })
     }
 
-    /// A stream on the connection, and what sends over it: the one there is, or a new one.
+    /// A stream on a connection, and what sends over it: one that has room, or a new one.
     ///
     /// # Errors
     /// The app cannot be reached.
     pub async fn open(&self) -> Result<(SendRequest<Upload>, Stream), ConnectError> {
-        if let Some(open) = self.current() {
+        if let Some(open) = self.with_room() {
             return Ok(open);
         }
         let deadline = Instant::now() + self.connect_timeout;
@@ -90,11 +106,11 @@ impl Shared {
         let Ok(_connecting) = timeout_at(deadline, self.connecting.lock()).await else {
             return Err(ConnectError::Timeout);
         };
-        if let Some(open) = self.current() {
+        if let Some(open) = self.with_room() {
             return Ok(open);
         }
         let stream = self.connector.connect(deadline.saturating_duration_since(Instant::now())).await?;
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
@@ -102,22 +118,43 @@ impl Shared {
             .handshake(TokioIo::new(stream))
             .await?;
         let load = Load::new(self.gauges.clone());
-        let current = Current { sender: sender.clone(), load: Arc::downgrade(&load) };
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
+        let open = Open { sender: sender.clone(), load: Arc::downgrade(&load) };
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(open);
         let stream = Stream::new(load.clone());
         tokio::spawn(async move {
-            let _load = load;
-            if let Err(error) = connection.await {
+            let ended = poll_fn(|cx| {
+                let polled = Pin::new(&mut connection).poll(cx);
+                // The app may have said so at any time; it is polled with every request.
+                load.most.store(connection.current_max_send_streams().clamp(1, MAX_STREAMS), Relaxed);
+                polled
+            });
+            if let Err(error) = ended.await {
                 tracing::warn!(cause = %error, "the connection to the app broke off");
             }
         });
         Ok((sender, stream))
     }
 
-    fn current(&self) -> Option<(SendRequest<Upload>, Stream)> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = current.as_ref().filter(|current| !current.sender.is_closed())?;
-        Some((current.sender.clone(), Stream::new(current.load.upgrade()?)))
+    /// The first connection that has room. Those of no more use are forgotten: they end with their last stream.
+    fn with_room(&self) -> Option<(SendRequest<Upload>, Stream)> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Option<(SendRequest<Upload>, Stream)> = None;
+        open.retain(|open| {
+            let Some(load) = open.load.upgrade() else { return false };
+            if open.sender.is_closed() || load.abandoned.load(Relaxed) >= MAX_ABANDONED {
+                return false;
+            }
+            let streams = load.streams.load(Relaxed);
+            match &found {
+                None if streams < load.most.load(Relaxed) => {
+                    found = Some((open.sender.clone(), Stream::new(load)));
+                    true
+                }
+                Some(_) => streams > 0,
+                None => true,
+            }
+        });
+        found
     }
 
     /// Sends a request over what [`Shared::open`] gave, and waits for the header of the answer.
@@ -146,7 +183,8 @@ impl Shared {
 impl Load {
     fn new(gauges: Gauges) -> Arc<Self> {
         gauges.idle.inc();
-        Arc::new(Self { streams: AtomicUsize::new(0), gauges })
+        let [streams, abandoned] = [const { AtomicUsize::new(0) }; 2];
+        Arc::new(Self { streams, most: AtomicUsize::new(MAX_STREAMS), abandoned, gauges })
     }
 }
 
@@ -162,12 +200,20 @@ impl Stream {
             load.gauges.idle.dec();
             load.gauges.active.inc();
         }
-        Self { load }
+        Self { load, ended: false }
+    }
+
+    /// The answer is complete, and so is the request: nothing of it is left to be reset.
+    pub(super) fn end(mut self) {
+        self.ended = true;
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        if !self.ended {
+            self.load.abandoned.fetch_add(1, Relaxed);
+        }
         if self.load.streams.fetch_sub(1, Relaxed) == 1 {
             self.load.gauges.active.dec();
             self.load.gauges.idle.inc();
