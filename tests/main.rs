@@ -20,6 +20,7 @@ mod cors;
 mod dev;
 mod differential;
 mod documents;
+mod early_answers;
 mod flask;
 mod floods;
 mod forwarded;
