@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -78,10 +79,13 @@ fn nothing_that_a_client_sends_makes_a_new_series_or_label() {
     for method in ["GET", "BREW"] {
         ask(format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     }
+    // They are counted when their answers have ended, which the client may see before.
+    sidegate.wait_for_metric("sidegate_requests_total", &[], 2.0);
     let before = sidegate.metrics().len();
     for i in 0..20 {
         ask(format!("CANARY{i} /canary{i}?canary{i} HTTP/1.1\r\nHost: canary{i}.test\r\nX-Canary: {i}\r\n\r\n"));
     }
+    sidegate.wait_for_metric("sidegate_requests_total", &[], 22.0);
     let metrics = sidegate.metrics();
     assert_eq!(metrics.len(), before);
     assert!(metrics.label_values().all(|value| !value.to_ascii_lowercase().contains("canary")));
@@ -125,6 +129,51 @@ fn no_secret_is_shown() {
         let text = sidegate.ask_admin(path).text();
         assert!(!text.contains(&issuer.secret) && !text.contains("{SHA}"), "{path}: {text}");
     }
+}
+
+#[test]
+fn slow_clients_of_the_admin_listener_hold_up_no_probe() {
+    let app = Nothing::reserve();
+    let sidegate = protected(&app).start();
+    let slow: Vec<_> = (0..100)
+        .map(|i| {
+            let mut wire = Wire::tcp(sidegate.admin());
+            // Half a request, or many whose answers are not read.
+            let whole = "GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
+            let _ = wire.try_send(if i % 2 == 0 { "GET /livez HTTP/1.1\r\nHo".to_owned() } else { whole.repeat(200) });
+            wire
+        })
+        .collect();
+    let start = Instant::now();
+    assert_eq!(sidegate.ask_admin("/livez").status, 200);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    for mut wire in slow.into_iter().step_by(2) {
+        // Half a request gets no answer, but an end.
+        wire.read_to_end();
+    }
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_connection_that_ends_badly_is_counted_as_what_it_was() {
+    let app = Recorder::start();
+    let sidegate = protected(&app).plaintext().start();
+    let errors = "sidegate_connection_errors_total";
+    for (reason, sent) in [
+        ("incomplete", "GET / HT"),
+        ("incomplete", "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Le"),
+        ("malformed", "\0\u{1}\u{2}\u{3}\r\n\r\n"),
+        ("malformed", "GET / HTTP/1.1\r\nno colon\r\n\r\n"),
+    ] {
+        let before = sidegate.metrics();
+        let mut wire = sidegate.wire();
+        wire.send(sent).finish_sending();
+        wire.read_to_end();
+        sidegate.wait_for_metric(errors, &[("reason", reason)], before.sum(errors, &[("reason", reason)]) + 1.0);
+        // As that, and as nothing else besides.
+        sidegate.wait_for_metric(errors, &[], before.sum(errors, &[]) + 1.0);
+    }
+    assert_eq!(app.requests().len(), 0);
 }
 
 fn protected(app: &impl App) -> Builder {

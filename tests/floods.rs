@@ -33,14 +33,20 @@ fn streams_that_are_opened_and_reset() {
 
 #[test]
 fn streams_that_the_client_makes_us_reset() {
-    let flood = Flood::begin(&[]);
-    // A window that grows too large is an error of the stream, and its request is under way already.
-    let most = (1 << 31) - 1;
-    let round = |round: u32| ids(round, 50).flat_map(move |stream| [get(stream, "/"), window_update(stream, most)]);
-    let outcome = flood.rounds(200, round);
-    assert_eq!(outcome, Outcome::Connection(code::ENHANCE_YOUR_CALM));
-    assert!(flood.asked() < 2_000, "the app was asked {} times", flood.asked());
-    flood.is_over();
+    // A window that grows too large is an error of the stream, and its request is under way already; a field of the
+    // connection is one before that.
+    let overflow = |stream| [get(stream, "/"), window_update(stream, (1 << 31) - 1)].concat();
+    let malformed = |stream| headers(flag::END_STREAM, stream, request("GET", "/never", &[("connection", "close")]));
+    type Provocation = fn(u32) -> Vec<u8>;
+    let provocations: [(&str, Provocation); 2] = [("windows", overflow), ("fields", malformed)];
+    for (what, provoke) in provocations {
+        let flood = Flood::begin(&[]);
+        let outcome = flood.rounds(200, |round| ids(round, 50).map(provoke));
+        assert_eq!(outcome, Outcome::Connection(code::ENHANCE_YOUR_CALM), "{what}");
+        assert!(flood.asked() < 2_000, "{what}: the app was asked {} times", flood.asked());
+        assert_eq!(flood.asked_for("/never"), 0);
+        flood.is_over();
+    }
 }
 
 #[test]

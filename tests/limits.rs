@@ -1,16 +1,23 @@
 //! What a client may use of us: beyond it there is a clear refusal, a count, and a process that lives.
 
 use std::{
+    any::Any,
+    io::Write,
     sync::{
         Mutex,
         mpsc::{SyncSender, sync_channel},
     },
+    thread,
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Answer, Builder, H2, Issuer, Recorder, Sidegate, Wire, until};
+use crate::support::{
+    Answer, Builder, H2, Issuer, Recorder, Sidegate, Wire,
+    frames::{Frames, get},
+    until,
+};
 
 #[test]
 fn a_token_of_a_megabyte_is_refused() {
@@ -26,36 +33,6 @@ fn a_token_of_a_megabyte_is_refused() {
     assert_eq!(sidegate.access_log(1)[0]["auth_reason"], "jwt_malformed");
     sidegate.assert_alive();
     assert_eq!(app.requests().len(), 0);
-}
-
-#[test]
-fn a_header_of_a_megabyte_is_refused() {
-    let app = Recorder::start();
-    let sidegate = public(&app).start();
-    for lines in [
-        format!("X-Large: {}\r\n", "x".repeat(1 << 20)),
-        format!("{}: x\r\n", "x".repeat(1 << 20)),
-        "X-Many: x\r\n".repeat(100_000),
-    ] {
-        assert_eq!(refusal(&sidegate, &lines), 431);
-    }
-    let target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(1 << 20));
-    let mut wire = sidegate.wire();
-    let _ = wire.try_send(target);
-    assert!(matches!(wire.answer().status, 414 | 431));
-
-    let file = sidegate.file("large");
-    std::fs::write(&file, format!("X-Large: {}", "x".repeat(1 << 20))).unwrap();
-    let header = format!("@{}", file.display());
-    let h2 = sidegate.curl("/").args(["--http2", "--header", &header]).attempt();
-    assert!(h2.is_none_or(|answer| answer.status == 431));
-
-    assert_eq!(app.requests().len(), 0);
-    sidegate.assert_alive();
-    until("all of it to be counted", || {
-        let labels = [("reason", "header_too_large")];
-        (sidegate.metrics().sum("sidegate_connection_errors_total", &labels) >= 4.0).then_some(())
-    });
 }
 
 #[test]
@@ -141,21 +118,31 @@ fn connections_beyond_the_limit_wait_for_one_to_end() {
 }
 
 #[test]
-fn running_out_of_descriptors_is_survived_and_burns_no_cpu() {
+fn whoever_is_connected_is_served_when_no_descriptors_are_left_and_the_wait_burns_no_cpu() {
     let app = Recorder::start();
-    let sidegate = public(&app).descriptors(48).set(json!({ "limits": { "handshake_timeout": "3s" } })).start();
-    let mut early = sidegate.wire();
-    let get = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    assert_eq!(early.send(get).answer().status, 200);
-    let crowd: Vec<Wire> = (0..100).map(|_| Wire::tcp(sidegate.address())).collect();
-    // Who is in is served, and so are the probes: the rest waits outside.
-    assert_eq!(early.send(get).answer().status, 200);
-    assert_eq!(sidegate.ask_admin("/livez").status, 200);
+    // Every request takes a descriptor for a connection of its own to the app.
+    let settings = json!({ "upstream": { "keep_alive": 0 } });
+    let sidegate = public(&app).plaintext().set(settings).descriptors(256).start();
+    let mut connected: Vec<Wire> = (0..200).map(|_| Wire::tcp(sidegate.address())).collect();
+    let served = |client: &mut Wire| {
+        client.be_patient_for(Duration::from_secs(2));
+        let answer = client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer_or_end();
+        answer.is_some_and(|answer| answer.status == 200)
+    };
+    // As many of them as are let in are answered, and may stay; the others wait, as the crowd does.
+    let let_in = connected.iter_mut().position(|client| !served(client)).unwrap_or(connected.len());
+    let waiting = connected.split_off(let_in);
+    assert!(let_in >= 50, "only {let_in} of 200 clients are let in");
+    let crowd: Vec<_> = (0..100).map(|_| Wire::tcp(sidegate.address())).collect();
+    for client in &mut connected {
+        assert!(served(client), "a client that is connected");
+        assert_eq!(sidegate.ask_admin("/livez").status, 200);
+    }
     let (started, before) = (Instant::now(), sidegate.cpu_time());
     until("a second to pass", || (started.elapsed() > Duration::from_secs(1)).then_some(()));
     let used = sidegate.cpu_time() - before;
     assert!(used < Duration::from_millis(200), "it used {used:?} of a second for accepting nothing");
-    drop(crowd);
+    drop((waiting, crowd, connected));
     assert_eq!(sidegate.get("/", &[]).status, 200);
 }
 
@@ -179,19 +166,9 @@ fn a_header_that_trickles_in_is_not_waited_for() {
 }
 
 #[test]
-fn the_admin_listener_does_not_wait_for_a_slow_client_either() {
-    let app = Recorder::start();
-    let sidegate = public(&app).set(json!({ "limits": { "header_timeout": "1s" } })).start();
-    let mut slow = Wire::tcp(sidegate.admin());
-    slow.send("GET /livez HTT");
-    assert_eq!(sidegate.ask_admin("/livez").status, 200);
-    slow.read_to_end();
-}
-
-#[test]
 fn an_idle_connection_is_kept_for_a_while_and_then_ended() {
     let app = Recorder::start();
-    let sidegate = public(&app).set(json!({ "limits": { "client_idle_timeout": "1s" } })).start();
+    let sidegate = public(&app).set(impatient()).start();
     let mut wire = sidegate.wire();
     for _ in 0..2 {
         assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 200);
@@ -205,6 +182,71 @@ fn an_idle_connection_is_kept_for_a_while_and_then_ended() {
     let started = Instant::now();
     assert!(!h2.read_to_end().is_empty());
     assert!(started.elapsed() < Duration::from_secs(5), "HTTP/2: {:?}", started.elapsed());
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_cut_off() {
+    let app = Recorder::scripted(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")?;
+        for _ in 0..50 {
+            stream.write_all(&[b'x'; 1_000_000])?;
+        }
+        Ok(true)
+    });
+    let sidegate = public(&app).set(impatient()).start();
+    let one: fn(&Sidegate) -> Box<dyn Any> = |sidegate| {
+        let mut wire = sidegate.wire();
+        wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        Box::new(wire)
+    };
+    // One window for all of the streams, which nobody ever widens.
+    let many: fn(&Sidegate) -> Box<dyn Any> = |sidegate| {
+        let mut client = Frames::open(sidegate.address(), &[]);
+        client.send([1, 3, 5].map(|stream| get(stream, "/")).concat());
+        Box::new(client)
+    };
+    let mut asked = 0;
+    for (what, requests, ask) in [("HTTP/1.1", 1, one), ("HTTP/2", 3, many)] {
+        let stuck =
+            |sidegate: &Sidegate| sidegate.metrics().sum("sidegate_connection_errors_total", &[("reason", "stuck")]);
+        let before = stuck(&sidegate);
+        let wire = ask(&sidegate);
+        asked += requests;
+        app.wait_for(asked);
+        let started = Instant::now();
+        sidegate.wait_for_metric("sidegate_requests_in_flight", &[], 0.0);
+        sidegate.wait_for_metric("sidegate_upstream_connections", &[("state", "active")], 0.0);
+        let took = started.elapsed();
+        assert!((Duration::from_millis(500)..Duration::from_secs(6)).contains(&took), "{what}: {took:?}");
+        until("the connection to be counted", || (stuck(&sidegate) > before).then_some(()));
+        until("the app to be left alone", || (app.open_connections() == 0).then_some(()));
+        drop(wire);
+    }
+    sidegate.assert_alive();
+}
+
+#[test]
+fn a_client_that_waits_for_an_answer_that_pauses_is_not_cut_off() {
+    let app = Recorder::scripted(|_, stream| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        write!(stream, "{head}9\r\ndata: 1\n\n\r\n")?;
+        // Three times as long as a client may read nothing.
+        thread::park_timeout(Duration::from_secs(3));
+        stream.write_all(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")?;
+        Ok(true)
+    });
+    let sidegate = public(&app).set(impatient()).start();
+    thread::scope(|scope| {
+        for version in ["1.1", "2"] {
+            let curl = sidegate.curl("/events").args([&format!("--http{version}")]);
+            scope.spawn(move || assert_eq!(curl.send_over(version).text(), "data: 1\n\ndata: 2\n\n"));
+        }
+    });
+    sidegate.wait_for_metric("sidegate_connection_errors_total", &[], 0.0);
+}
+
+fn impatient() -> Value {
+    json!({ "limits": { "client_idle_timeout": "1s" } })
 }
 
 /// The preface of HTTP/2 with empty settings.
@@ -224,7 +266,6 @@ fn held() -> (Recorder, SyncSender<()>) {
     let (release, released) = sync_channel(1);
     let released = Mutex::new(released);
     let app = Recorder::scripted(move |_, stream| {
-        use std::io::Write;
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\npart\n\r\n")?;
         let _ = released.lock().unwrap().recv();
         stream.write_all(b"0\r\n\r\n")?;

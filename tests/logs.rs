@@ -1,9 +1,11 @@
 //! The access log, in its forms, and what must never be in any log.
 
+use std::time::{Duration, Instant};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::support::{H2, Issuer, Recorder, Sidegate, Users};
+use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, Users, until};
 
 /// The fields of the contract, which are Envoy's and Istio's where those have one.
 const FIELDS: [&str; 19] = [
@@ -168,4 +170,55 @@ fn who_was_refused_and_why_is_in_the_line() {
     let pick = |entry: &Value| ["auth_method", "auth_user", "auth_reason", "rule"].map(|field| entry[field].clone());
     assert_eq!(pick(&log[0]), [json!("jwt"), json!("alice"), json!("rule_denied"), json!("ops")]);
     assert_eq!(log[1]["auth_reason"], "credentials_missing");
+}
+
+#[test]
+fn logs_that_nobody_reads_hold_up_neither_a_request_nor_the_end() {
+    let app = Nothing::reserve();
+    // An app that is down is waited for until then, each time.
+    let mut sidegate = public(&app).set(json!({ "upstream": { "connect_timeout": "1ms" } })).start();
+    let outputs = sidegate.outputs();
+    let unread = outputs.each_ref().map(|lines| lines.lock().unwrap());
+    // Each writes a line to either output; 64 KiB fit into a pipe.
+    let mut wire = sidegate.wire();
+    for _ in 0..2000 {
+        assert_eq!(wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status, 502);
+    }
+    assert_eq!(sidegate.ask_admin("/livez").status, 200);
+    sidegate.terminate();
+    let start = Instant::now();
+    assert!(sidegate.exit().success());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    drop(unread);
+}
+
+#[test]
+fn the_last_lines_are_written_before_the_end() {
+    let app = Nothing::reserve();
+    let mut sidegate = public(&app).start();
+    assert_eq!(sidegate.get("/last", &[]).status, 502);
+    sidegate.terminate();
+    assert!(sidegate.exit().success());
+    assert!(sidegate.access_lines(1)[0].contains("/last"));
+    until("the last diagnostics", || sidegate.log().contains("shutting down").then_some(()));
+}
+
+#[test]
+fn no_password_of_an_authority_is_in_the_access_log() {
+    let app = Recorder::start();
+    let sidegate = public(&app).start();
+    for (target, host) in
+        [("/", "alice:canary@a.test"), ("http://alice:canary@a.test/", "a.test"), ("/", "x@alice:canary@a.test")]
+    {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        sidegate.wire().send(head).answer();
+    }
+    for line in sidegate.access_log(3) {
+        assert_eq!(line["authority"], "a.test", "{line}");
+        assert!(!line.to_string().contains("canary"), "{line}");
+    }
+}
+
+fn public(app: &impl App) -> Builder {
+    Sidegate::before(app).plaintext().rule(json!({ "allow": "anyone" }))
 }

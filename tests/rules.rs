@@ -191,6 +191,61 @@ fn a_rule_is_for_the_clients_in_its_networks_whatever_their_headers_say() {
     }
 }
 
+#[test]
+fn a_method_that_the_app_would_read_as_another_is_refused() {
+    // Werkzeug would make a POST of `post`; this app writes down what came.
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app)
+        .jwt(&issuer)
+        .rule(json!({ "path": "/orders/**", "methods": ["POST"], "allow": { "groups": ["writers"] } }))
+        .rule(json!({ "allow": "authenticated" }))
+        .start();
+    let (alice, will) = (issuer.token("alice"), issuer.token_with("will", json!({ "groups": ["writers"] })));
+    for version in ["1.1", "2"] {
+        let ask = |method: &str, token: &str| {
+            let curl = sidegate.curl("/orders/1").args([&format!("--http{version}")]).method(method);
+            curl.bearer(token).send_over(version)
+        };
+        // No rule is about `post`, so the last one would let it in.
+        for method in ["post", "Post", "posT", "gET", "head"] {
+            ask(method, &alice).assert_refused(400, "method_invalid");
+        }
+        ask("POST", &alice).assert_refused(403, "rule_denied");
+        assert_eq!(ask("POST", &will).status, 200);
+    }
+    // curl is not the only one that speaks HTTP/2.
+    let fields = [("authorization", &*format!("Bearer {alice}"))];
+    H2::connect(&sidegate).send("post", "/orders/1", &fields, b"").assert_refused(400, "method_invalid");
+    let lines: Vec<_> = app.requests().iter().map(|request| request.line.clone()).collect();
+    assert_eq!(lines, ["POST /orders/1 HTTP/1.1"; 2]);
+}
+
+#[test]
+fn a_rule_about_get_is_about_head_too() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let sidegate = Sidegate::before(&app)
+        .jwt(&issuer)
+        .rule(json!({ "path": "/admin/**", "methods": ["GET", "POST"], "allow": { "groups": ["admin"] } }))
+        .rule(json!({ "path": "/inbox/**", "methods": ["POST"], "allow": { "groups": ["admin"] } }))
+        .rule(json!({ "allow": "authenticated" }))
+        .start();
+    let (alice, anna) = (issuer.token("alice"), issuer.token_with("anna", json!({ "groups": ["admin"] })));
+    for (token, path, status) in [
+        (&alice, "/admin/", 403),
+        (&alice, "/admin/users", 403),
+        (&anna, "/admin/", 200),
+        (&alice, "/inbox/", 200), // only GET has HEAD within it
+        (&alice, "/", 200),
+    ] {
+        for version in ["1.1", "2"] {
+            let curl = sidegate.curl(path).args([&format!("--http{version}")]).head().bearer(token);
+            assert_eq!(curl.send_over(version).status, status, "HEAD {path} over HTTP/{version}");
+        }
+    }
+    let targets: Vec<_> = app.requests().iter().map(|request| request.target().to_owned()).collect();
+    assert_eq!(targets, ["/admin/", "/admin/", "/inbox/", "/inbox/", "/", "/"]);
+}
+
 fn ask(sidegate: &Sidegate, method: &str, path: &str, token: Option<&str>) -> Answer {
     let credentials = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };

@@ -90,8 +90,8 @@ fn silent_connections_hold_up_nobody_and_are_ended() {
     for wire in &mut silent {
         wire.read_to_end();
     }
-    let failed = sidegate.metrics().sum("sidegate_tls_handshakes_total", &[("result", "timeout")]);
-    assert!(failed >= 64.0, "{failed} handshakes timed out");
+    // A client may see the end before it is counted.
+    sidegate.wait_for_metric("sidegate_tls_handshakes_total", &[("result", "timeout")], 64.0);
     sidegate.assert_alive();
 }
 

@@ -210,6 +210,38 @@ fn what_follows_a_whole_answer_is_nobodys_answer() {
 }
 
 #[test]
+fn what_an_app_says_after_an_answer_without_a_body_reaches_no_other_client() {
+    // What the attacker has had the app store, and now has it send where no body belongs.
+    const STORED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nSet-Cookie: session=evil\r\n\r\nEVIL";
+    for (method, status) in [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")] {
+        let app = Recorder::scripted(move |request, stream| {
+            stream.set_nodelay(true)?;
+            if request.target() == "/stored" {
+                let length =
+                    if method == "HEAD" { format!("Content-Length: {}\r\n", STORED.len()) } else { String::new() };
+                write!(stream, "HTTP/1.1 {status}\r\n{length}\r\n")?;
+                thread::park_timeout(Duration::from_millis(3)); // long enough for the next request to be on its way
+                stream.write_all(STORED.as_bytes())?;
+            } else {
+                let own = request.target();
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{own}", own.len())?;
+            }
+            Ok(true)
+        });
+        let sidegate = public(&app).plaintext().start();
+        let (mut attacker, mut victim) = (sidegate.wire(), sidegate.wire());
+        for round in 0..20 {
+            attacker.send(format!("{method} /stored HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+            assert_eq!(attacker.answer_to(method).status.to_string(), status[..3]);
+            let own = format!("/victim/{round}");
+            let answer = victim.send(format!("GET {own} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer();
+            assert_eq!((answer.status, answer.text()), (200, own), "{method} answered with {status}");
+            assert_eq!(answer.header("Set-Cookie"), None);
+        }
+    }
+}
+
+#[test]
 fn a_connection_is_used_again_after_a_body() {
     let app = Recorder::start();
     let sidegate = public(&app).set(json!({ "upstream": { "keep_alive": "30s" } })).start();

@@ -155,7 +155,7 @@ impl Proxy {
                 }
                 Err(SendError::Unsent(unsent)) => request = unsent,
                 Err(SendError::Refused(error)) => {
-                    request = copy.ok_or_else(|| failed(SendError::Refused(error), &trail))?
+                    request = copy.ok_or_else(|| failed(SendError::Refused(error), &trail))?;
                 }
                 Err(error) => return Err(failed(error, &trail)),
             }

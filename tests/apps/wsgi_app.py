@@ -73,6 +73,8 @@ else:
                 "worker_class": server,
                 "threads": 4 if server == "gthread" else 1,
                 "loglevel": "error",
+                # Nobody waits for it when a test is over.
+                "graceful_timeout": 1,
                 "control_socket_disable": True,
             }.items():
                 self.cfg.set(name, value)

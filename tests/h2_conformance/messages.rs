@@ -1,7 +1,12 @@
 //! RFC 9113 section 8: pseudo-header fields, other fields, the length of a body, trailers and CONNECT.
 
+use serde_json::json;
+
 use super::{Case, Connection, NEVER, Nothing, Outcome, Status, Stream, case, run};
-use crate::support::frames::{block, code::*, data, flag, headers, literal, request};
+use crate::support::{
+    H2, Issuer, Recorder, Sidegate,
+    frames::{Frames, block, code::*, data, flag, headers, literal, request},
+};
 
 const OK: &[Outcome] = &[Status(200)];
 
@@ -49,11 +54,13 @@ fn a_request_says_what_it_asks_for_once_and_first() {
             &[Status(200), Status(400)],
         ),
         bad("a path with a space", &[METHOD, SCHEME, HOST, (":path", "/never /x")]),
+        bad("a path with a line end", &[METHOD, SCHEME, HOST, (":path", "/never HTTP/1.1\r\nx: y")]),
         bad("a path with a control character", &[METHOD, SCHEME, HOST, (":path", "/never\u{1}")]),
         bad("a path that is a URL", &[METHOD, SCHEME, HOST, (":path", "http://other/never")]),
         bad("an asterisk, and not OPTIONS", &[METHOD, SCHEME, HOST, (":path", "*")]),
         bad("an empty method", &[(":method", ""), SCHEME, HOST, PATH]),
         bad("a method with a space", &[(":method", "GET /x"), SCHEME, HOST, PATH]),
+        bad("a method with a line end, and more", &[(":method", "GET /admin HTTP/1.1\r\n"), SCHEME, HOST, PATH]),
         bad("a method with a line end", &[(":method", "GET\r\n"), SCHEME, HOST, PATH]),
         bad("two methods", &[METHOD, METHOD, SCHEME, HOST, PATH]),
         bad("two schemes", &[METHOD, SCHEME, SCHEME, HOST, PATH]),
@@ -63,10 +70,12 @@ fn a_request_says_what_it_asks_for_once_and_first() {
         bad("one of an answer", &[METHOD, SCHEME, HOST, PATH, (":status", "200")]),
         bad("one after a field", &[METHOD, SCHEME, HOST, ("x-a", "1"), PATH]),
         bad("one in upper case", &[(":Method", "GET"), SCHEME, HOST, PATH]),
+        bad("a scheme that is another's", &[METHOD, (":scheme", "ftp"), HOST, PATH]),
         bad("a scheme that is none", &[METHOD, (":scheme", "ht tp"), HOST, PATH]),
         bad("no authority and no host", &[METHOD, SCHEME, PATH]),
         bad("an empty authority", &[METHOD, SCHEME, (":authority", ""), PATH]),
         bad("an authority with a user", &[METHOD, SCHEME, (":authority", "user@localhost"), PATH]),
+        bad("an authority with a space", &[METHOD, SCHEME, (":authority", "a b"), PATH]),
         bad("an authority with a path", &[METHOD, SCHEME, (":authority", "localhost/x"), PATH]),
         bad("a host that is another one", &[METHOD, SCHEME, HOST, PATH, ("host", "other")]),
         bad("two hosts", &[METHOD, SCHEME, PATH, ("host", "localhost"), ("host", "localhost")]),
@@ -130,6 +139,9 @@ fn a_body_has_the_length_that_was_said() {
             "shorter, ended by trailers",
             vec![never(0, &[("content-length", "3")]), data(0, 1, "x"), trailers(end, &[("x-t", "1")])],
         ),
+        bad("a length and no body", vec![never(end, &[("content-length", "5")])]),
+        bad("the same length twice", vec![never(end, &[("content-length", "0"), ("content-length", "0")])]),
+        bad("a length with a zero before it", vec![never(end, &[("content-length", "00")])]),
         bad("a length that is no number", vec![never(0, &[("content-length", "x")]), data(end, 1, "x")]),
         bad("a length with a sign", vec![never(0, &[("content-length", "+1")]), data(end, 1, "x")]),
         bad("a negative length", vec![never(0, &[("content-length", "-1")]), data(end, 1, "x")]),
@@ -201,4 +213,24 @@ fn a_tunnel_is_not_what_this_is_for() {
             ],
         ),
     ]);
+}
+
+#[test]
+fn what_we_refuse_ourselves_has_a_reason_and_a_log_line() {
+    let app = Recorder::start();
+    let sidegate = Sidegate::before(&app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" })).start();
+    let mut h2 = H2::connect(&sidegate);
+    let twice = [("content-length", "0"), ("content-length", "0")];
+    h2.send("GET", "/", &twice, b"").assert_refused(400, "framing_invalid");
+    // No client library sends this one.
+    let quoted = headers(flag::END_STREAM, 1, request("GET", "/", &[("x\"y", "1")]));
+    assert_eq!(Frames::open(sidegate.address(), &[]).send(quoted).outcome(1, true), Status(400));
+    let many: Vec<(&str, &str)> = vec![("x", "1"); 101];
+    h2.send("GET", "/", &many, b"").assert_refused(431, "header_too_large");
+    let large = "x".repeat(33 << 10);
+    h2.send("GET", "/", &[("x", &large)], b"").assert_refused(431, "header_too_large");
+    assert_eq!(h2.send("GET", "/", &many[..100], b"").status, 200);
+    let reasons: Vec<_> = sidegate.access_log(5).iter().map(|line| line["response_code_details"].clone()).collect();
+    assert_eq!(reasons[..4], ["framing_invalid", "header_invalid", "header_too_large", "header_too_large"]);
+    assert_eq!(app.requests().len(), 1);
 }

@@ -184,6 +184,11 @@ impl Frames {
         frames
     }
 
+    /// The bare connection, to be left alone.
+    pub(crate) fn into_wire(self) -> Wire {
+        self.wire
+    }
+
     /// Says it, to someone who is listening.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
@@ -200,12 +205,6 @@ impl Frames {
     /// bytes; says how many it took.
     pub(crate) fn send_until_stuck(&mut self, bytes: &[u8], enough: u64) -> u64 {
         self.wire.send_until_stuck(bytes, enough)
-    }
-
-    /// Reads until the other side ends the connection, and fails when it does not.
-    #[track_caller]
-    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
-        self.wire.read_to_end()
     }
 
     /// The next frame; `None` at the end of the connection.

@@ -5,9 +5,13 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use super::App;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{App, wait::PATIENCE};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -60,6 +64,14 @@ impl Python {
 
 impl Drop for Python {
     fn drop(&mut self) {
+        // gunicorn takes its workers with it, which a SIGKILL would leave behind.
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
+            thread::park_timeout(Duration::from_millis(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

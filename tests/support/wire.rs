@@ -72,6 +72,16 @@ impl Wire {
         self.socket.set_write_timeout(Some(patience)).unwrap();
     }
 
+    /// Lets the kernel keep only a little of what the other side says until it is read: 128 KiB.
+    pub(crate) fn take_little(&mut self) {
+        self.socket.set_recv_buffer_size(1 << 17).unwrap();
+    }
+
+    /// Waits no longer than this for what the other side says.
+    pub(crate) fn be_patient_for(&mut self, patience: Duration) {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+    }
+
     /// Sends the same again and again until the other side takes no more for a second, or has taken `enough`; says how
     /// many bytes it took.
     pub(crate) fn send_until_stuck(&mut self, chunk: &[u8], enough: u64) -> u64 {
