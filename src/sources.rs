@@ -80,19 +80,28 @@ impl Sources {
     /// `credentials_ambiguous` when that source has two: two readers could choose differently.
     pub fn find<'a>(&self, headers: &'a HeaderMap, target: &'a Target) -> Result<Option<Found<'a>>, Reason> {
         for (place, source) in self.0.iter().enumerate() {
-            let token = match source {
-                Source::Header(name) => in_header(headers, name)?.map(Cow::Borrowed),
-                Source::Cookie(name) => cookie::find(headers, name)?.map(Cow::Borrowed),
-                // URLs are kept in histories and logs; what a page may do over `fetch` it can do with a header.
-                Source::Query(_) | Source::WebSocketProtocol if !target.is_upgrade() => None,
-                Source::Query(name) => query::find(target.forwarded().query(), name)?.map(Cow::Borrowed),
-                Source::WebSocketProtocol => Offer::read(headers).token()?,
-            };
-            if let Some(token) = token.filter(|token| !token.is_empty()) {
+            if let Some(token) = source.token(headers, target)? {
                 return Ok(Some(Found { token, source: place, ambient: matches!(source, Source::Cookie(_)) }));
             }
         }
         Ok(None)
+    }
+
+    /// Refuses other credentials beside those that were found, `Authorization` included.
+    ///
+    /// # Errors
+    /// `credentials_ambiguous`.
+    pub fn nothing_beside(&self, found: &Found<'_>, headers: &HeaderMap, target: &Target) -> Result<(), Reason> {
+        for (place, source) in self.0.iter().enumerate() {
+            if place != found.source && source.token(headers, target)?.is_some_and(|token| token != found.token) {
+                return Err(Reason::CredentialsAmbiguous);
+            }
+        }
+        let is_used = self.0.get(found.source) == Some(&Source::Header(AUTHORIZATION));
+        if !is_used && authorization(headers)?.is_some_and(|value| !value.is_empty()) {
+            return Err(Reason::CredentialsAmbiguous);
+        }
+        Ok(())
     }
 
     /// Takes out every token, used or not, wherever one may be. `Authorization` is not touched: there may be a password
@@ -132,6 +141,19 @@ impl Source {
             TokenSource::Query(name) => Some(Self::Query(name.as_str().into())),
             TokenSource::WebsocketProtocol(wanted) => wanted.then_some(Self::WebSocketProtocol),
         }
+    }
+
+    /// What is there, unless it is empty.
+    fn token<'a>(&self, headers: &'a HeaderMap, target: &'a Target) -> Result<Option<Cow<'a, [u8]>>, Reason> {
+        let token = match self {
+            Self::Header(name) => in_header(headers, name)?.map(Cow::Borrowed),
+            Self::Cookie(name) => cookie::find(headers, name)?.map(Cow::Borrowed),
+            // URLs are kept in histories and logs; what a page may do over `fetch` it can do with a header.
+            Self::Query(_) | Self::WebSocketProtocol if !target.is_upgrade() => None,
+            Self::Query(name) => query::find(target.forwarded().query(), name)?.map(Cow::Borrowed),
+            Self::WebSocketProtocol => Offer::read(headers).token()?,
+        };
+        Ok(token.filter(|token| !token.is_empty()))
     }
 }
 

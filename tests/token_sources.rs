@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Answer, H2, Issuer, Recorder, Sidegate, Users},
+    support::{Answer, Builder, H2, Issuer, Recorder, Sidegate, Users},
     websocket::{echo, handshake},
 };
 
@@ -153,6 +153,29 @@ fn what_is_empty_holds_nothing() {
 }
 
 #[test]
+fn an_app_that_sees_credentials_sees_none_that_were_not_checked() {
+    let sources = json!([{ "header": "Authorization" }, { "cookie": "t" }, { "header": "X-T" }]);
+    let users = |builder: Builder| builder.set(json!({ "identity": { "forward_credentials": true } }));
+    let (sidegate, app, issuer) = before(Recorder::start(), sources, users);
+    let (alice, admin) = (issuer.token("alice"), "e30.e30.");
+    for lines in [
+        [format!("Cookie: t={alice}"), "Authorization: Basic YWRtaW46eA==".to_owned()],
+        [format!("Cookie: t={alice}"), "Authorization: Digest x".to_owned()],
+        [format!("Cookie: t={alice}"), format!("X-T: {admin}")],
+        [format!("Authorization: Bearer {alice}"), format!("Cookie: t={admin}")],
+        [format!("X-T: {alice}"), "Authorization: Basic YWRtaW46eA==".to_owned()],
+    ] {
+        sidegate.get("/", &[&lines[0], &lines[1]]).assert_refused(401, "credentials_ambiguous");
+    }
+    assert!(app.requests().is_empty());
+    for line in [format!("Authorization: Bearer {alice}"), format!("Cookie: t={alice}"), format!("X-T: {alice}")] {
+        assert_eq!(sidegate.get("/", &[&line, "Cookie: a=b"]).status, 200, "{line}");
+        assert_eq!(app.last_request().header("X-Forwarded-User"), Some("alice"));
+    }
+    assert!(format!("{:?}", app.last_request()).contains(&alice));
+}
+
+#[test]
 fn each_issuers_tokens_are_taken_from_its_own_places_only() {
     let app = Recorder::start();
     let (web, machines) = (Issuer::new(), Issuer::new().named("https://machines.test/"));
@@ -250,11 +273,7 @@ fn an_app_that_is_to_see_credentials_sees_them_where_they_were() {
 }
 
 /// Before `app`, with an issuer whose tokens may be in `sources`; `/public` is for everybody.
-fn before(
-    app: Recorder,
-    sources: Value,
-    settings: impl FnOnce(crate::support::Builder) -> crate::support::Builder,
-) -> (Sidegate, Recorder, Issuer) {
+fn before(app: Recorder, sources: Value, settings: impl FnOnce(Builder) -> Builder) -> (Sidegate, Recorder, Issuer) {
     let issuer = Issuer::new();
     let builder = Sidegate::before(&app)
         .jwt_with(&issuer, json!({ "token_from": sources }))

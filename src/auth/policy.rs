@@ -33,6 +33,8 @@ pub struct Policy {
     mapping: Mapping,
     challenges: Arc<Challenges>,
     passes_preflights: bool,
+    /// Whether the app sees credentials: then it must not see any that were not checked.
+    forwards_credentials: bool,
     /// Whose pages may open a WebSocket with credentials that a browser adds by itself.
     trusted_origins: Vec<config::Origin>,
 }
@@ -113,6 +115,7 @@ impl Policy {
                     mapping,
                     challenges,
                     passes_preflights: config.cors.preflight == config::Preflight::Pass,
+                    forwards_credentials: config.identity.forward_credentials,
                     trusted_origins: config.auth.trusted_origins.clone(),
                 };
                 problems.or((policy, warnings))
@@ -189,6 +192,9 @@ impl Policy {
             && let Some(found) = issuers.sources.find(headers, target).map_err(none)?
         {
             let refused = |reason| Refused(reason, identity::Method::Jwt);
+            if self.forwards_credentials {
+                issuers.sources.nothing_beside(&found, headers, target).map_err(refused)?;
+            }
             self.check_origin(found.ambient, target, headers).map_err(refused)?;
             let Found { token, source, .. } = found;
             let (identity, remembered) = issuers.authenticate(&token, source, now, &self.mapping).map_err(refused)?;
