@@ -68,6 +68,9 @@ impl Default for Limits {
 /// More than any process can hold: a mistyped number.
 const MAX_COUNT: usize = 1_000_000;
 
+/// More than any app takes. The library's map has room for 24,576 names, and what we add must fit in as well.
+const MAX_HEADERS: usize = 20_000;
+
 impl Limits {
     pub(super) fn check(&self, findings: &mut Findings<'_>) {
         let timeouts = [
@@ -84,17 +87,13 @@ impl Limits {
             findings.push("limits.max_header_bytes", "no browser's header is that small", "set it to 1KiB or more");
         }
         let counts = [
-            ("limits.max_connections", self.max_connections.get()),
-            ("limits.max_in_flight", self.max_in_flight.get()),
-            ("limits.max_headers", self.max_headers.get()),
+            ("limits.max_connections", self.max_connections.get(), MAX_COUNT),
+            ("limits.max_in_flight", self.max_in_flight.get(), MAX_COUNT),
+            ("limits.max_headers", self.max_headers.get(), MAX_HEADERS),
         ];
-        for (key, count) in counts {
-            if count > MAX_COUNT {
-                findings.push(
-                    key,
-                    format!("{count} are more than {MAX_COUNT}"),
-                    "set a limit that the machine can keep",
-                );
+        for (key, count, most) in counts {
+            if count > most {
+                findings.push(key, format!("{count} are more than {most}"), "set a limit that the machine can keep");
             }
         }
         if self.http2_streams == 0 {
