@@ -2,13 +2,13 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Protocol, UpstreamAddress, findings::Findings, listen::Listen, units};
+use super::{Endpoint, Protocol, UpstreamAddress, findings::Findings, listen::Listen, units};
 
 /// More than this for one request is not a small body, in bytes.
 const MAX_BUFFER: u64 = 16 << 20;
@@ -84,7 +84,9 @@ impl Upstream {
             );
         }
         self.check_tls(findings);
-        if listen.address.tcp().is_some_and(|listener| self.reaches(listener)) {
+        let same_socket = |path: &Path| matches!(&self.address.endpoint, Endpoint::Unix(socket) if socket == path);
+        let is_ours = listen.address.tcp().is_some_and(|listener| self.reaches(listener));
+        if is_ours || listen.address.unix().is_some_and(same_socket) {
             findings.push(
                 "upstream.address",
                 format!("{} is our own listener: every request would come back to us", self.address),
