@@ -50,7 +50,7 @@ impl TokenSource {
             Self::Header(name) if HeaderName::try_from(name).is_err() || name.contains('_') => {
                 Err((format!("`{name}` is not the name of a header that gets here"), "write letters, digits and `-`"))
             }
-            Self::Header(name) if identity::is_reserved(name) => {
+            Self::Header(name) if identity::is_reserved(name) || is_logged(name) => {
                 Err((format!("`{name}` has another meaning and cannot carry a token"), "use a header like X-Api-Token"))
             }
             Self::Cookie(name) if HeaderName::try_from(name).is_err() => {
@@ -71,6 +71,11 @@ impl TokenSource {
             _ => self == other,
         }
     }
+}
+
+/// Whether the access log tells what stands in this header.
+fn is_logged(name: &str) -> bool {
+    ["user-agent", "referer"].iter().any(|logged| name.eq_ignore_ascii_case(logged))
 }
 
 fn is_plain(byte: u8) -> bool {

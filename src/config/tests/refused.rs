@@ -15,6 +15,10 @@ fn what_cannot_work_together_is_refused() {
         ("admin: { address: 127.0.0.1:8443 }", "1: admin.address: 127.0.0.1:8443 and listen.address 0.0.0.0:8443"),
         ("upstream: http://127.0.0.1:8443", "1: upstream.address: http://127.0.0.1:8443 is our own listener"),
         ("upstream: http://localhost:8443/", "is our own listener"),
+        (
+            "upstream: unix:/run/a.sock;listen: { address: 'unix:/run/a.sock', plaintext: true }",
+            "unix:/run/a.sock is our own listener",
+        ),
         ("upstream: http://[::1]:8443", "is our own listener"),
         ("upstream: { connect_timeout: 0 }", "1: upstream.connect_timeout: with no time to connect"),
         ("limits: { handshake_timeout: 0s }", "no TLS handshake succeeds; set it to 10s"),
@@ -24,6 +28,7 @@ fn what_cannot_work_together_is_refused() {
         ("limits: { http2_streams: 0 }", "listen.http2: false"),
         ("workers: 65", "65 workers are more than 64"),
         // The most that a semaphore counts is less, and more than that is a panic.
+        ("limits: { max_headers: 20001 }", "limits.max_headers: 20001 are more than 20000"),
         ("limits: { max_in_flight: 9999999999999999999 }", "9999999999999999999 are more than 1000000"),
         ("limits: { max_connections: 1000001 }", "1000001 are more than 1000000"),
         ("rules: []", "auth: there is neither authentication nor a rule; set `auth` and `rules`; to let everybody in"),
@@ -50,6 +55,8 @@ fn tokens_can_only_be_where_they_can_be_found_and_taken_out() {
         ("[{ header: 'a b' }]", "`a b` is not the name of a header"),
         ("[{ header: Cookie }]", "`Cookie` has another meaning"),
         ("[{ header: X-Forwarded-For }]", "`X-Forwarded-For` has another meaning"),
+        ("[{ header: User-Agent }]", "`User-Agent` has another meaning"),
+        ("[{ header: referer }]", "`referer` has another meaning"),
         ("[{ header: Sec-WebSocket-Protocol }]", "has another meaning and cannot carry a token"),
         ("[{ cookie: 'a b' }]", "`a b` is not the name of a cookie"),
         ("[{ cookie: '' }]", "`` is not the name of a cookie"),
