@@ -104,16 +104,21 @@ impl Sources {
         Ok(())
     }
 
-    /// Takes out every token, used or not, wherever one may be. `Authorization` is not touched: there may be a password
-    /// in it, and whether that is taken out is not decided here.
+    /// The headers that a token may be in.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().filter_map(|source| match source {
+            Source::Header(name) => Some(name),
+            Source::Cookie(_) | Source::Query(_) | Source::WebSocketProtocol => None,
+        })
+    }
+
+    /// Takes out every token, used or not, wherever one may be but in a header of its own: [those](Self::headers) go
+    /// with the other headers that an app must not see.
     pub fn remove(&self, headers: &mut HeaderMap, target: &Target) -> Removed {
         let mut removed = Removed::default();
         for source in &self.0 {
             match source {
-                Source::Header(AUTHORIZATION) => {}
-                Source::Header(name) => {
-                    headers.remove(name);
-                }
+                Source::Header(_) => {}
                 Source::Cookie(name) => cookie::remove(headers, name),
                 Source::Query(_) | Source::WebSocketProtocol if !target.is_upgrade() => {}
                 Source::Query(_) => removed.query = true,

@@ -9,6 +9,17 @@ use crate::{
 };
 
 #[test]
+fn the_header_of_a_token_is_taken_out_in_every_spelling() {
+    let (app, issuer) = (Recorder::start(), Issuer::new());
+    let sidegate = Sidegate::before(&app)
+        .jwt_with(&issuer, json!({ "token_from": [{ "header": "X-Api-Token" }] }))
+        .rule(json!({ "allow": "anyone" }))
+        .start();
+    assert_eq!(sidegate.get("/", &["X-Api-Token: one", "X.Api.Token: two", "X~Api~Token: three"]).status, 200);
+    assert_eq!(app.only_request().lookalikes("X-Api-Token"), Vec::<&str>::new());
+}
+
+#[test]
 fn a_token_is_taken_from_where_it_may_be_and_the_app_does_not_see_it() {
     let sources = json!([
         { "header": "Authorization" }, { "header": "X-Api-Token" }, { "cookie": "session-token" },

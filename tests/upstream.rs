@@ -13,6 +13,19 @@ use socket2::{Domain, Socket, Type};
 use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, until};
 
 #[test]
+fn an_app_that_closes_without_saying_so_costs_no_get() {
+    let app = Recorder::scripted(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")?;
+        Ok(false)
+    });
+    let sidegate = Sidegate::before(&app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" })).start();
+    let mut wire = sidegate.wire();
+    let statuses: Vec<_> =
+        (0..300).map(|_| wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status != 200).count(), 0);
+}
+
+#[test]
 fn a_length_beside_the_chunks_of_an_answer_counts_for_nothing() {
     for length in ["2", "5", "100"] {
         let app = Recorder::answering(format!(

@@ -162,7 +162,7 @@ fn what_is_wrong_with_the_apps_tls_is_told_at_once_and_with_its_place() {
             ],
         ),
         (json!({ "address": "unix:app.sock" }), vec!["its path must begin with `/`"]),
-        (json!({ "address": "h2c://127.0.0.1" }), vec!["upstream.address: `h2c://127.0.0.1` is not an address"]),
+        (json!({ "address": "h2c://127.0.0.1" }), vec!["upstream.address: `h2c://127.0.0.1`"]),
         (json!({ "address": "http://127.0.0.1:1", "buffer_request": "1GiB" }), vec!["upstream.buffer_request"]),
     ] {
         before("http://127.0.0.1:1").set(json!({ "upstream": upstream })).refuse().assert_failed(64, &expected);

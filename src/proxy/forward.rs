@@ -1,6 +1,6 @@
 //! Sends what is permitted to the app, and streams the answer back.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
@@ -19,10 +19,6 @@ use crate::{
     reason::Reason,
     upstream::{ConnectError, Connection, Connections, Lease, SendError, Shared, Upload},
 };
-
-/// A connection that has rested for less is not closed by an idle timeout of the app. Shorter than the pauses of all but
-/// a busy connection, and for those alone a copy of each request would be a cost.
-const FRESH: Duration = Duration::from_millis(5);
 
 /// How often a request may find that a shared connection ended before it was sent, or that the app refused it unseen.
 const ATTEMPTS: usize = 3;
@@ -64,11 +60,9 @@ impl Proxy {
     ) -> impl Future<Output = Result<Response<Body>, Denial>> + Send + use<> {
         let first = self.translation.to_app(permitted).map(|(request, asked, trail)| match self.idle(&request) {
             None => (First::Waits(Box::new(request)), asked, trail),
-            Some((connection, rest)) => {
-                // A copy costs as much as the decision. An app that closes a connection which it used a moment ago says
-                // so in its answer; only one that has rested may be closed unseen.
-                let copy =
-                    if rest < FRESH || !is_idempotent(request.method()) { None } else { copy_of(&request, &trail) };
+            Some((connection, may_close)) => {
+                // A copy costs as much as the decision.
+                let copy = if may_close && is_idempotent(request.method()) { copy_of(&request, &trail) } else { None };
                 (First::Sent(Box::pin(connection.send(request, trail.clone())), copy), asked, trail)
             }
         });
@@ -81,7 +75,13 @@ impl Proxy {
                     // The app closed the connection while it was idle: that says nothing about the request.
                     (Err(SendError::Unsent(unsent)), _) => unsent,
                     (Err(SendError::Broken(_) | SendError::Closed), Some(copy)) => copy,
-                    (Err(error), _) => return Err(failed(error, &trail)),
+                    (Err(error), _) => {
+                        if let (Connections::Pool(pool), SendError::Closed | SendError::Broken(_)) = (&self.app, &error)
+                        {
+                            pool.closes();
+                        }
+                        return Err(failed(error, &trail));
+                    }
                 },
             };
             Box::pin(self.ask(request, asked, trail)).await
@@ -89,7 +89,7 @@ impl Proxy {
     }
 
     /// An idle connection that a request can be sent over at once.
-    fn idle(&self, request: &Request<Upload>) -> Option<(Box<Connection>, Duration)> {
+    fn idle(&self, request: &Request<Upload>) -> Option<(Box<Connection>, bool)> {
         match &self.app {
             Connections::Pool(pool) if !self.gathers(request) => pool.check_out(),
             Connections::Pool(_) | Connections::Shared(_) => None,

@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::names::Names;
-use crate::{config, fields, identity::Caller, origin::Origin, target::Target};
+use crate::{config, fields, identity::Caller, origin::Origin, sources::Sources, target::Target};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -41,10 +41,11 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// The rewriting for what the app is told according to `config`.
-    pub fn new(config: &config::Identity) -> Self {
+    /// The rewriting for what the app is told according to `config`. The headers that `tokens` are in are removed like the
+    /// names of callers: in every spelling, and from trailers too.
+    pub fn new(config: &config::Identity, tokens: &Sources) -> Self {
         let ours = config.headers.keys().filter_map(|name| HeaderName::try_from(name).ok()).chain([X_REQUEST_ID]);
-        let credentials = (!config.forward_credentials).then_some(AUTHORIZATION);
+        let credentials = tokens.headers().cloned().chain([AUTHORIZATION]).filter(|_| !config.forward_credentials);
         let of_requests = ours.chain(HOP_BY_HOP).chain(OF_REQUESTS).chain(credentials);
         Self { of_requests: Names::protected_and(of_requests), of_answers: Names::only(HOP_BY_HOP) }
     }

@@ -64,7 +64,7 @@ impl Translation {
         };
         let tokens = Sources::new(&config.auth.jwt);
         Self {
-            headers: Arc::new(Rewrite::new(&config.identity)),
+            headers: Arc::new(Rewrite::new(&config.identity, &tokens)),
             upload: Limits { max_bytes, idle_timeout: config.upstream.idle_timeout },
             compression: Compression::compile(&config.compression),
             upgrades: upgrade::Limits::new(&config.limits),

@@ -6,7 +6,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,10 @@ use tokio::time::sleep;
 
 use super::{ConnectError, Connection, Connector, Gauges};
 use crate::config;
+
+/// A connection that has rested for less is not closed by an idle timeout of the app. Shorter than the pauses of all but
+/// a busy connection, and for those alone a copy of each request would be a cost.
+const FRESH: Duration = Duration::from_millis(5);
 
 /// The idle connections to the app of one worker.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ pub struct Pool {
     response_timeout: Duration,
     // One worker's tasks share it on one thread: the lock is never contended, and never held across an await.
     idle: Mutex<Idle>,
+    /// Whether the app has closed a connection that it had not said it would.
+    closes: AtomicBool,
     gauges: Gauges,
 }
 
@@ -44,22 +53,33 @@ impl Pool {
             keep_alive: config.keep_alive,
             response_timeout: config.response_timeout,
             idle: Mutex::default(),
+            closes: AtomicBool::new(false),
             gauges,
         })
     }
 
-    /// An idle connection and how long it has rested: the one used last, which is the least likely to be closed by the
-    /// app.
-    pub fn check_out(&self) -> Option<(Box<Connection>, Duration)> {
+    /// An idle connection: the one used last, which is the least likely to be closed by the app. The second value says
+    /// whether the app may close it in the very moment in which it is used. One that was used a moment ago is closed by
+    /// its answer, if at all, and the answer says so; unless this app has once closed one and said nothing.
+    pub fn check_out(&self) -> Option<(Box<Connection>, bool)> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut connection) = idle.connections.pop_back() {
             let rest = connection.rested();
-            if rest < self.keep_alive && connection.is_still_idle() {
-                connection.work();
-                return Some((connection, rest));
+            if rest >= self.keep_alive {
+                continue;
             }
+            if connection.is_still_idle() {
+                connection.work();
+                return Some((connection, rest >= FRESH || self.closes.load(Relaxed)));
+            }
+            self.closes();
         }
         None
+    }
+
+    /// Notes that the app has closed a connection and said nothing.
+    pub fn closes(&self) {
+        self.closes.store(true, Relaxed);
     }
 
     /// A new connection. A refused attempt is repeated within `connect_timeout`: an app that restarts is back in a

@@ -224,7 +224,7 @@ fn a_token_is_believed_only_when_everything_about_it_is_right() {
         (f.token(json!({"email": "a\r\nX-Admin: 1"})), Denied(Reason::JwtClaim)),
         (Fixture::sign(&f.other_key, &anyone), Denied(Reason::JwtSignature)),
         (forged, Denied(Reason::JwtSignature)),
-        ("Bearer ".to_owned(), Denied(Reason::JwtMalformed)),
+        ("Bearer ".to_owned(), Denied(Reason::CredentialsMissing)),
         ("Bearer x".to_owned(), Denied(Reason::JwtMalformed)),
     ] {
         assert_eq!(f.decide("GET", "/app/", &[&token]), expected, "{token}");

@@ -106,7 +106,13 @@ fn rewritten(mut headers: HeaderMap, caller: &Caller) -> HeaderMap {
     let target = Target::parse(&Request::get("/").header("host", "shop.example:8443").body(()).unwrap()).unwrap();
     let client = Arc::new(Client::new(Some("192.0.2.1:5".parse().unwrap()), true));
     let origin = Origin::new(client, &headers);
-    Rewrite::new(&identity).to_app(&mut headers, &target, &origin, caller, &HeaderValue::from_static("ours"));
+    Rewrite::new(&identity, &Sources::default()).to_app(
+        &mut headers,
+        &target,
+        &origin,
+        caller,
+        &HeaderValue::from_static("ours"),
+    );
     headers
 }
 

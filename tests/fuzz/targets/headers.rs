@@ -10,6 +10,7 @@ use sidegate::{
     identity::{Caller, Identity, Method},
     origin::{Client, Origin},
     proxy::Rewrite,
+    sources::Sources,
     target::Target,
 };
 
@@ -23,7 +24,7 @@ const OURS: [(&str, &str); 6] = [
     ("x-request-id", "ours"),
 ];
 
-static REWRITE: LazyLock<Rewrite> = LazyLock::new(|| Rewrite::new(&config::Identity::default()));
+static REWRITE: LazyLock<Rewrite> = LazyLock::new(|| Rewrite::new(&config::Identity::default(), &Sources::default()));
 
 static CALLER: LazyLock<Caller> = LazyLock::new(|| {
     Caller::Known(Arc::new(Identity {
