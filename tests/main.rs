@@ -51,6 +51,8 @@ mod token_sources;
 mod trusted_proxies;
 mod unix_listener;
 mod upstream;
+mod upstream_answers;
+mod upstream_bodies;
 mod upstream_kinds;
 mod upstream_sharing;
 mod websocket;

@@ -89,6 +89,16 @@ fn a_request_that_the_app_may_have_seen_is_not() {
     assert_eq!(app.seen().requests, 2);
 }
 
+#[test]
+fn a_connection_on_which_no_answer_came_is_not_used_again() {
+    let app = Strict::start(&[], |asked| if asked.count == 1 { Act::Hold } else { Act::Answer });
+    let upstream = json!({ "address": format!("h2c://{}", app.address()), "response_timeout": "300ms" });
+    let sidegate = Sidegate::before(&app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" }));
+    let sidegate = sidegate.set(json!({ "upstream": upstream })).start();
+    sidegate.get("/", &[]).assert_refused(504, "upstream_timeout");
+    assert_eq!((sidegate.get("/", &[]).status, app.seen().connections), (200, 2));
+}
+
 /// How many resets it bears on one connection: as many as hyper's server does.
 const PATIENCE_WITH_RESETS: usize = 20;
 

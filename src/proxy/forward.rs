@@ -219,6 +219,7 @@ fn unreachable(error: ConnectError) -> Denial {
 fn failed(error: SendError, trail: &Trail) -> Denial {
     let cause = match error {
         SendError::Timeout => return Reason::UpstreamTimeout.into(),
+        SendError::Broken(error) if error.is_parse_too_large() => "its header is larger than 64 KiB".to_owned(),
         // hyper says what kind of error it is, and leaves the rest to the cause of it.
         SendError::Broken(error) | SendError::Refused(error) => match error.source() {
             Some(cause) => format!("{error}: {cause}"),

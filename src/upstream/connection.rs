@@ -32,8 +32,9 @@ use super::{
 };
 use crate::{exchange::Trail, tunnel::Duplex};
 
-/// Larger header sections of an answer are refused.
-pub(super) const MAX_HEADER_BYTES: usize = 256 * 1024;
+/// Larger header sections of an answer are refused. It is also how far an answer is read ahead of a client that does not
+/// read: memory per request, of which hyper would take 400 KiB.
+pub(super) const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// A connection to the app. It is boxed when it is made, because it is handed on several times with every request.
 pub struct Connection {
@@ -103,8 +104,11 @@ impl Connection {
         response_timeout: Duration,
     ) -> Result<Box<Self>, hyper::Error> {
         let look = stream.look();
-        let (sender, driver) =
-            http1::Builder::new().max_header_size(MAX_HEADER_BYTES).handshake(TokioIo::new(stream)).await?;
+        let (sender, driver) = http1::Builder::new()
+            .max_header_size(MAX_HEADER_BYTES)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await?;
         gauges.active.inc();
         Ok(Box::new(Self {
             sender,

@@ -176,7 +176,12 @@ impl Shared {
             }
             stall.poll_beside(cx, trail.received()).map(|()| Err(SendError::Timeout))
         });
-        Ok((response.await?, stream))
+        let response = response.await;
+        if matches!(response, Err(SendError::Timeout)) {
+            // Whether the app is slow or the connection dead, nobody knows: nothing new is sent over it.
+            stream.load.abandoned.store(MAX_ABANDONED, Relaxed);
+        }
+        Ok((response?, stream))
     }
 }
 
