@@ -37,9 +37,8 @@ fn streams_that_the_client_makes_us_reset() {
     // connection is one before that.
     let overflow = |stream| [get(stream, "/"), window_update(stream, (1 << 31) - 1)].concat();
     let malformed = |stream| headers(flag::END_STREAM, stream, request("GET", "/never", &[("connection", "close")]));
-    type Provocation = fn(u32) -> Vec<u8>;
-    let provocations: [(&str, Provocation); 2] = [("windows", overflow), ("fields", malformed)];
-    for (what, provoke) in provocations {
+    type Provoke = fn(u32) -> Vec<u8>;
+    for (what, provoke) in [("windows", overflow as Provoke), ("fields", malformed)] {
         let flood = Flood::begin(&[]);
         let outcome = flood.rounds(200, |round| ids(round, 50).map(provoke));
         assert_eq!(outcome, Outcome::Connection(code::ENHANCE_YOUR_CALM), "{what}");
