@@ -44,20 +44,22 @@ fn a_part_of_a_request_without_end_is_cut_off() {
         ("a trailer's value", &format!("{CHUNKED}0\r\nX-A: "), &filler),
     ];
     // At once: what is refused is still read for a moment, so that the refusal is not lost.
-    thread::scope(|scope| {
-        for (what, head, rest) in parts {
+    let clients: Vec<_> = thread::scope(|scope| {
+        let send = |(what, head, rest): (&str, &str, &String)| {
             let mut wire = sidegate.wire();
-            scope.spawn(move || {
-                wire.send(head);
-                // 16 MiB at most.
-                let sent = (0..1024).take_while(|_| wire.try_send(rest).is_ok()).count();
-                let answer = wire.answer_or_end();
-                assert!(answer.as_ref().is_none_or(|answer| answer.status >= 400), "{what} after {sent}: {answer:?}");
-                wire.read_to_end();
-            });
-        }
+            wire.send(head);
+            // 16 MiB at most.
+            let sent = (0..1024).take_while(|_| wire.try_send(rest).is_ok()).count();
+            let answer = wire.answer_or_end();
+            assert!(answer.as_ref().is_none_or(|answer| answer.status >= 400), "{what} after {sent}: {answer:?}");
+            wire
+        };
+        let threads: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || send(part))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
+    // Nobody hangs up but us.
     sidegate.wait_for_metric("sidegate_connections", &[], 0.0);
+    drop(clients);
     let grown = sidegate.peak_memory().saturating_sub(before);
     assert!(grown < ROOM, "the memory grew by {grown} kB");
     assert_eq!(app.requests().len(), 0);
