@@ -62,6 +62,16 @@ fn modules_import_only_what_their_layer_may() {
 }
 
 #[test]
+fn layers_import_downwards_only() {
+    for (place, (module, allowed)) in LAYERS.iter().enumerate() {
+        for import in *allowed {
+            let below = LAYERS[..place].iter().any(|(name, _)| name == import);
+            assert!(below, "`{module}` may import `{import}`, which is not below it");
+        }
+    }
+}
+
+#[test]
 fn layers_say_no_more_than_is_needed() {
     for (module, allowed) in LAYERS {
         let used: BTreeSet<_> =
