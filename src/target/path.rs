@@ -26,10 +26,16 @@ const STRUCTURE: &[u8] = br"/\.;%?#";
 
 /// Whether `path` is what every app reads alike, without decoding it. Nearly every path is.
 pub(super) fn is_plain(path: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';');
-    // One look tells for all but `/.well-known` and the like.
-    let odd = |pair: &[u8]| pair == b"//" || pair == b"/.";
-    path.bytes().all(plain) && (!path.as_bytes().windows(2).any(odd) || is_certain(path))
+    let (mut before, mut odd) = (0, false);
+    for byte in path.bytes() {
+        if !byte.is_ascii_graphic() || matches!(byte, b'%' | b'\\' | b';') {
+            return false;
+        }
+        // `/.well-known` and the like need another look.
+        odd |= before == b'/' && matches!(byte, b'/' | b'.');
+        before = byte;
+    }
+    !odd || is_certain(path)
 }
 
 /// Whether there is one reading of the decoded `path`, and that is `path` itself.
