@@ -27,7 +27,7 @@ use crate::{
     config::{self, Origins, Preflight},
     denial::Refusal,
     exchange::Exchange,
-    fields::vary,
+    fields::{self, vary},
     reason::Reason,
 };
 
@@ -38,8 +38,9 @@ pub fn preflight<B: http_body::Body>(request: &Request<B>) -> Option<Method> {
         return None;
     }
     let headers = request.headers();
-    single(headers, &ORIGIN)?;
-    let method = Method::from_bytes(single(headers, &ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()?;
+    fields::only(headers, &ORIGIN).ok().flatten()?;
+    let method =
+        Method::from_bytes(fields::only(headers, &ACCESS_CONTROL_REQUEST_METHOD).ok().flatten()?.as_bytes()).ok()?;
     // What no rule lets through, or no browser sends.
     let impossible = method.as_str().bytes().any(|byte| byte.is_ascii_lowercase())
         || matches!(method, Method::CONNECT | Method::TRACE)
@@ -90,7 +91,7 @@ impl Terms {
             // To everybody the same, so that caches need not tell pages apart.
             return Some(HeaderValue::from_static("*"));
         }
-        let origin = single(headers, &ORIGIN)?;
+        let origin = fields::only(headers, &ORIGIN).ok().flatten()?;
         self.origins.iter().find(|listed| *listed == origin).cloned()
     }
 
@@ -148,12 +149,6 @@ impl Terms {
         }
         self.sign(headers, reader);
     }
-}
-
-/// The value of a header that is there once.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
 }
 
 /// Answers preflights, and signs every other answer, refusals included: without that a page is told nothing but that the

@@ -11,6 +11,7 @@ pub use self::protocols::BEARER;
 use self::protocols::Offer;
 use crate::{
     config::{self, TokenSource},
+    fields,
     reason::Reason,
     target::Target,
 };
@@ -167,7 +168,7 @@ impl Source {
 /// # Errors
 /// `credentials_ambiguous` when there are two.
 pub fn authorization(headers: &HeaderMap) -> Result<Option<&[u8]>, Reason> {
-    only(headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes))
+    field(headers, &AUTHORIZATION)
 }
 
 /// What comes behind a scheme's name.
@@ -181,8 +182,12 @@ fn in_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a
     if *name == AUTHORIZATION {
         return Ok(authorization(headers)?.and_then(|value| after_scheme(value, "bearer")));
     }
-    let value = only(headers.get_all(name).iter().map(HeaderValue::as_bytes))?;
-    Ok(value.map(|value| after_scheme(value, "bearer").unwrap_or(value)))
+    Ok(field(headers, name)?.map(|value| after_scheme(value, "bearer").unwrap_or(value)))
+}
+
+fn field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Reason> {
+    let value = fields::only(headers, name).map_err(|_| Reason::CredentialsAmbiguous)?;
+    Ok(value.map(HeaderValue::as_bytes))
 }
 
 /// The only one, if there is one.

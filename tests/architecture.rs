@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("identity", &[]),
     ("target", &["config", "fields", "reason"]),
     ("sources", &["config", "fields", "reason", "target"]),
-    ("origin", &["config", "reason", "target"]),
+    ("origin", &["config", "fields", "reason", "target"]),
     ("exchange", &["identity", "origin", "reason"]),
     ("tunnel", &["exchange", "reason"]),
     ("tls", &["config"]),
@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("denial", &["body", "exchange", "reason"]),
     ("cors", &["body", "config", "denial", "exchange", "fields", "reason"]),
     ("admit", &["body", "denial", "exchange", "reason"]),
-    ("auth", &["config", "cors", "denial", "exchange", "identity", "reason", "sources", "target"]),
+    ("auth", &["config", "cors", "denial", "exchange", "fields", "identity", "reason", "sources", "target"]),
     (
         "proxy",
         &[

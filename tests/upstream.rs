@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, until};
+use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, take_order, until};
 
 #[test]
 fn an_app_that_closes_without_saying_so_costs_no_get() {
@@ -87,14 +87,7 @@ fn an_app_that_starts_within_the_connect_timeout_is_waited_for() {
     sidegate.wait_for_metric("sidegate_requests_in_flight", &[], 1.0);
     let listener = app.listen();
     let (mut stream, _) = listener.accept().unwrap();
-    let mut seen = Vec::new();
-    until("the whole request", || {
-        let mut bytes = [0; 4096];
-        let count = stream.read(&mut bytes).unwrap();
-        seen.extend_from_slice(&bytes[..count]);
-        seen.ends_with(b"an order").then_some(())
-    });
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    take_order(&mut stream);
     assert_eq!(client.join().unwrap().status, 200);
 }
 

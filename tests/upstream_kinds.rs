@@ -13,7 +13,9 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::pem::PemObj
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{AUTHORITY, App, Authority, Builder, Issuer, Nothing, PythonApp, Recorder, Sidegate, until};
+use crate::support::{
+    AUTHORITY, App, Authority, Builder, Issuer, Nothing, PythonApp, Recorder, Sidegate, take_order, until,
+};
 
 #[test]
 fn an_app_behind_a_unix_socket_sees_the_same_as_one_behind_a_port() {
@@ -49,14 +51,7 @@ fn a_unix_socket_that_is_not_there_yet_is_waited_for() {
     sidegate.wait_for_metric("sidegate_requests_in_flight", &[], 1.0);
     let listener = UnixListener::bind(&path).unwrap();
     let (mut stream, _) = listener.accept().unwrap();
-    let mut seen = Vec::new();
-    until("the whole request", || {
-        let mut bytes = [0; 4096];
-        let count = stream.read(&mut bytes).unwrap();
-        seen.extend_from_slice(&bytes[..count]);
-        seen.ends_with(b"an order").then_some(())
-    });
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    take_order(&mut stream);
     assert_eq!(client.join().unwrap().status, 200);
 }
 

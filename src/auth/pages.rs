@@ -3,19 +3,22 @@
 
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
 
-use crate::config::Origin;
+use crate::{
+    config::Origin,
+    fields::{self, Repeated},
+};
 
 /// Whether the page that asks is one of the host that it asks, or of one of the `trusted` origins. Who says neither an
 /// origin nor where it stands is no browser.
 pub(super) fn may_open(headers: &HeaderMap, host: &HeaderValue, trusted: &[Origin]) -> bool {
-    let mut origins = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes);
-    match (origins.next(), origins.next()) {
-        (None, _) => headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none"),
-        (Some(origin), None) => {
+    match fields::only(headers, &ORIGIN) {
+        Ok(None) => headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none"),
+        Ok(Some(origin)) => {
+            let origin = origin.as_bytes();
             let is_trusted = trusted.iter().any(|trusted| origin == trusted.as_str().as_bytes());
             is_trusted || is_of(origin, host.as_bytes())
         }
-        (Some(_), Some(_)) => false,
+        Err(Repeated) => false,
     }
 }
 

@@ -124,8 +124,8 @@ impl Policy {
         }
     }
 
-    /// Decides about a request of a client at the address `client`, where that is known, at `now`. The target is settled by it: what is
-    /// forwarded is what was decided about.
+    /// Decides about a request of a client at the address `client`, where that is known, at `now`. The target is settled
+    /// by it: what is forwarded is what was decided about.
     pub fn decide(
         &self,
         method: &Method,

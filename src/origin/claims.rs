@@ -5,10 +5,10 @@ use std::{
     str,
 };
 
-use http::{HeaderMap, HeaderValue, header::GetAll};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Trust, forwarded};
-use crate::{config::Forwarded, target};
+use crate::{config::Forwarded, fields, target};
 
 const FORWARDED: &str = "forwarded";
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -72,9 +72,13 @@ fn x_forwarded(headers: &HeaderMap, trust: &Trust) -> Result<Said, &'static str>
         read: impl Fn(&'h [u8]) -> Option<T>,
     ) -> Result<Option<T>, &'static str> {
         // What the peer itself says: where somebody else has said something before, it comes last.
-        items(&headers.get_all(name)).next().map(|item| read(item).ok_or(name)).transpose()
+        fields::items(headers, &HeaderName::from_static(name))
+            .next_back()
+            .map(|item| read(item).ok_or(name))
+            .transpose()
     }
-    let nodes = items(&headers.get_all(X_FORWARDED_FOR)).map(|item| Some((node(item)?, ())));
+    let nodes =
+        fields::items(headers, &HeaderName::from_static(X_FORWARDED_FOR)).rev().map(|item| Some((node(item)?, ())));
     let way = walk(nodes, trust).ok_or(X_FORWARDED_FOR)?;
     Ok(Said {
         way: way.into_iter().map(|(address, ())| address).collect(),
@@ -96,11 +100,6 @@ pub(super) fn walk<T>(nodes: impl Iterator<Item = Option<(IpAddr, T)>>, trust: &
         }
     }
     Some(way)
-}
-
-/// The items of a list that may be spread over several lines, the last one first.
-fn items<'h>(values: &GetAll<'h, HeaderValue>) -> impl Iterator<Item = &'h [u8]> + use<'h> {
-    values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii))
 }
 
 /// An address as proxies write it: with a port or without, IPv6 in brackets or without.

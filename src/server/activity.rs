@@ -107,6 +107,7 @@ impl Activity {
     pub(super) fn next(&self) -> Option<Box<Next>> {
         self.lock().next.take()
     }
+
     /// A request has arrived, and lasts until the value is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Busy {
         self.served.fetch_add(1, Relaxed);

@@ -32,7 +32,7 @@ pub(crate) use self::{
     issuer::{Issuer, der, now, signed_with_public_key, unsigned},
     pki::{AUTHORITY, Authority},
     python::{Python, PythonApp},
-    recorder::{Received, Recorder},
+    recorder::{Received, Recorder, take_order},
     sidegate::Sidegate,
     users::{Users, apr1, argon2id, bcrypt, bcrypt_with_cost, sha, sha256_crypt, sha512_crypt},
     wait::until,
