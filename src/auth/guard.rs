@@ -13,7 +13,8 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::{
-    basic::{Hashing, Overloaded, User},
+    basic::Hashing,
+    need::{Learned, Need},
     policy::{Decision, Pending, Policy},
 };
 use crate::{
@@ -94,19 +95,20 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Box
             }
             return ResponseFuture::decided(decision, exchange, target, &mut self.inner);
         }
-        match self.policy.decide(request.method(), &mut target, request.headers(), client, SystemTime::now()) {
-            Decision::Verify(Pending { check, rule }) if !check.is_slow() => {
-                let decision = self.policy.conclude(rule, check.run().as_deref());
-                ResponseFuture::decided(decision, exchange, target, &mut self.inner)
-            }
-            Decision::Verify(Pending { check, rule }) => {
-                let hashing = self.hashing.clone();
-                let waiting = Waiting { rule, exchange, target, guard: self.clone() };
-                let check = Box::pin(async move { (hashing.run(check).await, waiting) });
-                ResponseFuture { state: State::Verifying { check } }
-            }
-            decision @ (Decision::Deny(..) | Decision::Permit(..)) => {
-                ResponseFuture::decided(decision, exchange, target, &mut self.inner)
+        let headers = request.headers();
+        let mut learned = Learned::default();
+        let mut step = self.policy.decide(request.method(), &mut target, headers, client, SystemTime::now());
+        loop {
+            let Pending { need, rule } = match step {
+                Ok(decision) => return ResponseFuture::decided(decision, exchange, target, &mut self.inner),
+                Err(pending) => pending,
+            };
+            match need.meet_now(&mut learned) {
+                Ok(()) => step = self.policy.resume(rule, &target, headers, SystemTime::now(), &learned),
+                Err(need) => {
+                    let waiting = Waiting { exchange, target, learned, guard: self.clone() };
+                    return ResponseFuture { state: State::Waiting { end: Box::pin(waiting.end(need, rule)) } };
+                }
             }
         }
     }
@@ -125,20 +127,35 @@ pin_project! {
     enum State<S, F> {
         Denied { denial: Option<Denial> },
         // Boxed: it is large, rare, and would be carried by every request.
-        Verifying { check: Pin<Box<dyn Future<Output = Checked<S>> + Send>> },
+        Waiting { end: Pin<Box<dyn Future<Output = (Decision, Waiting<S>)> + Send>> },
         Forwarding { #[pin] inner: F },
     }
 }
 
-/// The outcome of a password check, and what waited for it.
-type Checked<S> = (Result<Option<Arc<User>>, Overloaded>, Waiting<S>);
-
-/// What waits for a password check: the policy that ordered it also judges its result.
+/// A request that waits for something to be found out. The policy that asks for it also decides.
 struct Waiting<S> {
-    rule: usize,
     exchange: Box<Exchange>,
     target: Target,
+    learned: Learned,
     guard: Guard<S>,
+}
+
+impl<S> Waiting<S> {
+    /// Finds out what is needed, one thing after the other, until there is a decision.
+    async fn end(mut self, mut need: Need, mut rule: usize) -> (Decision, Self) {
+        loop {
+            let method = need.method();
+            if let Err(denial) = need.meet(&self.guard.hashing, &mut self.learned).await {
+                let verdict = refusal(denial.reason, method, Some(rule));
+                return (Decision::Deny(denial, verdict), self);
+            }
+            let headers = self.exchange.request.headers();
+            match self.guard.policy.resume(rule, &self.target, headers, SystemTime::now(), &self.learned) {
+                Ok(decision) => return (decision, self),
+                Err(pending) => Pending { need, rule } = pending,
+            }
+        }
+    }
 }
 
 impl<S: Service<Permitted, Error = Denial>> ResponseFuture<S> {
@@ -159,8 +176,6 @@ impl<S: Service<Permitted, Error = Denial>> ResponseFuture<S> {
                 let permitted = Permitted { caller, target, exchange };
                 Self { state: State::Forwarding { inner: inner.call(permitted) } }
             }
-            // A password was checked already; a policy that asks for it twice would never end.
-            Decision::Verify(_) => Self::denied(Reason::PasswordWrong.into(), exchange),
         }
     }
 }
@@ -176,18 +191,9 @@ impl<S: Service<Permitted, Error = Denial> + Clone> Future for ResponseFuture<S>
                     return Poll::Ready(Err(denial.take().unwrap_or(Reason::NoRule.into())));
                 }
                 Projected::Forwarding { inner } => return inner.poll(cx),
-                Projected::Verifying { check } => {
-                    let (outcome, Waiting { rule, exchange, target, mut guard }) = ready!(check.as_mut().poll(cx));
-                    match outcome {
-                        Ok(user) => {
-                            let decision = guard.policy.conclude(rule, user.as_deref());
-                            Self::decided(decision, exchange, target, &mut guard.inner)
-                        }
-                        Err(Overloaded) => {
-                            exchange.trail.decided(refusal(Reason::Overloaded, Method::Basic, Some(rule)));
-                            Self::denied(Reason::Overloaded.into(), exchange)
-                        }
-                    }
+                Projected::Waiting { end } => {
+                    let (decision, Waiting { exchange, target, mut guard, .. }) = ready!(end.as_mut().poll(cx));
+                    Self::decided(decision, exchange, target, &mut guard.inner)
                 }
             };
             this.state.set(next.state);

@@ -6,9 +6,10 @@ use std::{net::IpAddr, sync::Arc, time::SystemTime};
 use http::{HeaderMap, Method};
 
 use super::{
-    basic::{Credentials, PasswordCheck, User, Users},
+    basic::{Credentials, User, Users},
     claims::Mapping,
     jwt::Issuers,
+    need::{Learned, Need},
     pages,
     rules::{self, Asked, Demand, Rule},
 };
@@ -52,22 +53,20 @@ pub enum Decision {
     Deny(Denial, Verdict),
     /// Forward it.
     Permit(Caller, Verdict),
-    /// Check a password first, which may take too long to be done here; then [`Policy::conclude`].
-    Verify(Pending),
 }
 
 /// What the credentials are worth.
 enum Proof {
     Known { identity: Arc<Identity>, remembered: bool },
-    Unchecked(PasswordCheck),
+    Unchecked(Need),
 }
 
-/// A decision that waits for a password check.
+/// A decision that waits for something to be found out; then [`Policy::resume`].
 #[derive(Debug)]
 pub struct Pending {
-    /// The check. It may take a second of computing.
-    pub check: PasswordCheck,
-    /// The rule that asks for it.
+    /// What.
+    pub need: Need,
+    /// The rule that is to decide.
     pub rule: usize,
 }
 
@@ -126,6 +125,9 @@ impl Policy {
 
     /// Decides about a request of a client at the address `client`, where that is known, at `now`. The target is settled
     /// by it: what is forwarded is what was decided about.
+    ///
+    /// # Errors
+    /// Something has to be found out first.
     pub fn decide(
         &self,
         method: &Method,
@@ -133,19 +135,33 @@ impl Policy {
         headers: &HeaderMap,
         client: Option<IpAddr>,
         now: SystemTime,
-    ) -> Decision {
-        let rule = match self.rule(method, target, client) {
-            Ok(rule) => rule,
-            Err(decision) => return decision,
-        };
-        if matches!(self.rules[rule].demand, Demand::Nothing) {
-            return Decision::permit_anyone(rule);
+    ) -> Result<Decision, Pending> {
+        match self.rule(method, target, client) {
+            Ok(rule) => self.resume(rule, target, headers, now, &Learned::default()),
+            Err(decision) => Ok(decision),
         }
-        match self.identify(target, headers, now) {
-            Ok(Proof::Known { identity, remembered }) => self.judge(identity, remembered, rule),
-            Ok(Proof::Unchecked(check)) => Decision::Verify(Pending { check, rule }),
+    }
+
+    /// Decides about a request that `rule` is for, with what has been `learned` about it since it arrived.
+    ///
+    /// # Errors
+    /// Something else has to be found out first.
+    pub fn resume(
+        &self,
+        rule: usize,
+        target: &Target,
+        headers: &HeaderMap,
+        now: SystemTime,
+        learned: &Learned,
+    ) -> Result<Decision, Pending> {
+        if matches!(self.rules[rule].demand, Demand::Nothing) {
+            return Ok(Decision::permit_anyone(rule));
+        }
+        match self.identify(target, headers, now, learned) {
+            Ok(Proof::Known { identity, remembered }) => Ok(self.judge(identity, remembered, rule)),
+            Ok(Proof::Unchecked(need)) => Err(Pending { need, rule }),
             Err(Refused(reason, method)) => {
-                Decision::deny(Denial::challenge(reason, self.challenges.clone()), method, Some(rule))
+                Ok(Decision::deny(Denial::challenge(reason, self.challenges.clone()), method, Some(rule)))
             }
         }
     }
@@ -156,17 +172,6 @@ impl Policy {
     pub fn decide_preflight(&self, method: &Method, target: &mut Target, client: Option<IpAddr>) -> Option<Decision> {
         let decision = |rule| Decision::permit_anyone(rule);
         self.passes_preflights.then(|| self.rule(method, target, client).map_or_else(|denied| denied, decision))
-    }
-
-    /// Decides about a request whose password was checked: `user` is who it proved. `rule` is the one that asked.
-    pub fn conclude(&self, rule: usize, user: Option<&User>) -> Decision {
-        match user.and_then(|user| self.user_identity(user)) {
-            Some(identity) => self.judge(Arc::new(identity), false, rule),
-            None => {
-                let denial = Denial::challenge(Reason::PasswordWrong, self.challenges.clone());
-                Decision::deny(denial, identity::Method::Basic, Some(rule))
-            }
-        }
     }
 
     /// The first rule that matches, or the refusal where there is none.
@@ -186,7 +191,13 @@ impl Policy {
     }
 
     /// Who is calling, or what has to be checked to know it. A token comes before a password.
-    fn identify(&self, target: &Target, headers: &HeaderMap, now: SystemTime) -> Result<Proof, Refused> {
+    fn identify(
+        &self,
+        target: &Target,
+        headers: &HeaderMap,
+        now: SystemTime,
+        learned: &Learned,
+    ) -> Result<Proof, Refused> {
         let none = |reason| Refused(reason, identity::Method::None);
         if let Some(issuers) = &self.issuers
             && let Some(found) = issuers.sources.find(headers, target).map_err(none)?
@@ -206,12 +217,18 @@ impl Policy {
         {
             let refused = |reason| Refused(reason, identity::Method::Basic);
             self.check_origin(true, target, headers).map_err(refused)?;
-            let credentials = Credentials::parse(value).map_err(|_| refused(Reason::BasicMalformed))?;
-            let Some(user) = passwords.users.remembered(&credentials) else {
-                return Ok(Proof::Unchecked(passwords.users.check(credentials)));
+            let user = match &learned.password {
+                Some(outcome) => outcome.clone(),
+                None => {
+                    let credentials = Credentials::parse(value).map_err(|_| refused(Reason::BasicMalformed))?;
+                    let Some(user) = passwords.users.remembered(&credentials) else {
+                        return Ok(Proof::Unchecked(Need::Password(passwords.users.check(credentials))));
+                    };
+                    Some(user)
+                }
             };
-            let identity = self.user_identity(&user).ok_or(refused(Reason::PasswordWrong))?;
-            return Ok(Proof::Known { identity: Arc::new(identity), remembered: true });
+            let identity = user.and_then(|user| self.user_identity(&user)).ok_or(refused(Reason::PasswordWrong))?;
+            return Ok(Proof::Known { identity: Arc::new(identity), remembered: learned.password.is_none() });
         }
         Err(none(Reason::CredentialsMissing))
     }
