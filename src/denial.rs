@@ -70,6 +70,8 @@ pub struct Challenges {
     pub bearer: bool,
     /// The realm, where passwords are accepted.
     pub basic: Option<String>,
+    /// Whether a browser is to ask its user for a password.
+    pub prompt: bool,
 }
 
 impl Challenges {
@@ -83,7 +85,9 @@ impl Challenges {
                 format!(r#"Bearer realm="{realm}""#)
             }
         });
-        let basic = self.basic.as_ref().map(|realm| format!(r#"Basic realm="{realm}", charset="UTF-8""#));
+        // A 401 has to have a challenge (RFC 9110 section 15.5.2); browsers pass over a scheme that they do not know.
+        let scheme = if self.prompt { "Basic" } else { "xBasic" };
+        let basic = self.basic.as_ref().map(|realm| format!(r#"{scheme} realm="{realm}", charset="UTF-8""#));
         bearer.into_iter().chain(basic).filter_map(|text| HeaderValue::try_from(text).ok()).collect()
     }
 }

@@ -88,18 +88,25 @@ impl Sources {
         Ok(None)
     }
 
-    /// Refuses other credentials beside those that were found, `Authorization` included.
+    /// Refuses credentials that nobody checks: another token than the one that was `found`, and `Authorization` unless the
+    /// token or a `password` that is checked is in there.
     ///
     /// # Errors
     /// `credentials_ambiguous`.
-    pub fn nothing_beside(&self, found: &Found<'_>, headers: &HeaderMap, target: &Target) -> Result<(), Reason> {
-        for (place, source) in self.0.iter().enumerate() {
-            if place != found.source && source.token(headers, target)?.is_some_and(|token| token != found.token) {
+    pub fn nothing_beside(
+        &self,
+        found: Option<&Found<'_>>,
+        password: bool,
+        headers: &HeaderMap,
+        target: &Target,
+    ) -> Result<(), Reason> {
+        for source in &self.0 {
+            if source.token(headers, target)?.is_some_and(|token| found.is_none_or(|found| token != found.token)) {
                 return Err(Reason::CredentialsAmbiguous);
             }
         }
-        let is_used = self.0.get(found.source) == Some(&Source::Header(AUTHORIZATION));
-        if !is_used && authorization(headers)?.is_some_and(|value| !value.is_empty()) {
+        let token = found.is_some_and(|found| self.0.get(found.source) == Some(&Source::Header(AUTHORIZATION)));
+        if !token && !password && authorization(headers)?.is_some_and(|value| !value.is_empty()) {
             return Err(Reason::CredentialsAmbiguous);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{H2, Issuer, Recorder, Sidegate, Users};
+use crate::support::{H2, Issuer, Recorder, Sidegate, Users, password};
 
 #[test]
 fn a_challenge_names_every_kind_of_credentials_that_is_accepted() {
@@ -22,6 +22,67 @@ fn a_challenge_names_every_kind_of_credentials_that_is_accepted() {
         assert_eq!(answer.header("Cache-Control"), Some("no-store"));
     }
     assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
+fn a_challenge_names_what_the_rule_takes_and_nothing_else() {
+    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "secret"), Recorder::start());
+    let sidegate = Sidegate::before(&app)
+        .jwt_with(&issuer, json!({ "name": "corp", "token_from": [{ "header": "Authorization" }, { "cookie": "t" }] }))
+        .users(&users)
+        .rule(json!({ "path": "/people/**", "credentials": "basic", "allow": "authenticated" }))
+        .rule(json!({ "path": "/machines/**", "credentials": ["corp"], "allow": "authenticated" }))
+        .rule(json!({ "path": "/both/**", "credentials": { "all": ["corp", "basic"] }, "allow": "authenticated" }))
+        .rule(json!({ "allow": "authenticated" }))
+        .start();
+    let (basic, bearer) = (r#"Basic realm="sidegate", charset="UTF-8""#, r#"Bearer realm="sidegate""#);
+    let token = issuer.token("carol");
+    let (alice, carol) = (password("alice", "secret"), format!("Authorization: Bearer {token}"));
+    let cookie = format!("Cookie: t={token}");
+    for (path, challenges, good, bad) in [
+        ("/people/", vec![basic], &[alice.as_str()][..], &[carol.as_str()][..]),
+        ("/machines/", vec![bearer], &[carol.as_str()], &[alice.as_str()]),
+        ("/both/", vec![bearer, basic], &[cookie.as_str(), alice.as_str()], &[alice.as_str()]),
+        ("/", vec![bearer, basic], &[alice.as_str()], &[]),
+    ] {
+        let answer = sidegate.get(path, bad);
+        answer.assert_refused(401, "credentials_missing");
+        assert_eq!(answer.header_values("WWW-Authenticate"), challenges, "{path}");
+        assert_eq!(sidegate.get(path, good).status, 200, "{path}");
+    }
+    let users: Vec<_> = app.requests().iter().map(|r| r.header("X-Forwarded-User").unwrap().to_owned()).collect();
+    assert_eq!(users, ["alice", "carol", "carol", "alice"], "where both are proved the token says who it is");
+}
+
+#[test]
+fn scripts_of_a_page_make_no_browser_ask_for_a_password_where_that_is_configured() {
+    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "secret"), Recorder::start());
+    let quiet = json!({ "auth": { "basic": { "prompt": "navigation" } } });
+    let only = Sidegate::before(&app).users(&users).set(quiet.clone()).start();
+    let both = Sidegate::before(&app).users(&users).jwt(&issuer).set(quiet).start();
+    let always = Sidegate::before(&app).users(&users).start();
+    let (asks, silent) = (r#"Basic realm="sidegate", charset="UTF-8""#, r#"xBasic realm="sidegate", charset="UTF-8""#);
+    for (line, challenge) in [
+        ("Sec-Fetch-Mode: navigate", asks),
+        ("Sec-Fetch-Mode: cors", silent),
+        ("Sec-Fetch-Mode: same-origin", silent),
+        ("Sec-Fetch-Mode: no-cors", silent),
+        ("X-Requested-With: XMLHttpRequest", silent),
+        ("Accept: application/json, text/plain, */*", silent),
+        ("Accept: text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8", asks),
+        ("Accept: */*", asks),
+        ("X-Other: 1", asks),
+    ] {
+        let answer = only.get("/", &[line]);
+        assert_eq!(answer.status, 401, "{line}");
+        assert_eq!(answer.header_values("WWW-Authenticate"), [challenge], "{line}");
+        let bearer = r#"Bearer realm="sidegate""#;
+        assert_eq!(both.get("/", &[line]).header_values("WWW-Authenticate"), [bearer, challenge], "{line}");
+        assert_eq!(always.get("/", &[line]).header_values("WWW-Authenticate"), [asks], "{line}");
+        let wrong = only.get("/", &[line, &password("alice", "wrong")]);
+        assert_eq!(wrong.header_values("WWW-Authenticate"), [challenge], "{line}");
+        assert_eq!(only.get("/", &[line, &password("alice", "secret")]).status, 200, "{line}");
+    }
 }
 
 #[test]

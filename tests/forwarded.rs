@@ -1,9 +1,8 @@
 //! What the app is told about the connection, and what it is not shown.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use crate::support::{H2, Issuer, Recorder, Sidegate, Users};
+use crate::support::{H2, Issuer, Recorder, Sidegate, Users, password};
 
 #[test]
 fn the_app_learns_what_the_client_connected_to() {
@@ -85,7 +84,7 @@ fn the_app_does_not_see_the_credentials() {
             .rule(json!({ "allow": "authenticated" }))
     };
     let bearer = format!("Authorization: Bearer {}", issuer.token("alice"));
-    let basic = format!("Authorization: Basic {}", STANDARD.encode("alice:secret"));
+    let basic = password("alice", "secret");
     let sidegate = builder().start();
     for credentials in [&bearer, &basic] {
         for path in ["/", "/public"] {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, Users, until};
+use crate::support::{App, Builder, H2, Issuer, Nothing, Recorder, Sidegate, Users, password, until};
 
 /// The fields of the contract, which are Envoy's and Istio's where those have one.
 const FIELDS: [&str; 19] = [
@@ -74,7 +74,7 @@ fn combined_is_the_format_of_nginx_to_the_byte_but_for_the_query() {
         .users(&Users::one("alice", "secret"))
         .set(json!({ "log": { "access": "combined" } }))
         .start();
-    let credentials = format!("Authorization: Basic {}", STANDARD.encode("alice:secret"));
+    let credentials = password("alice", "secret");
     sidegate.get("/a?b=c", &[&credentials, "User-Agent: test/1.0 \"quoted\" \\ é", "Referer: http://r.test/"]);
     sidegate.get("/", &[]);
     H2::connect(&sidegate).send("GET", "/", &[], b"");

@@ -1,7 +1,8 @@
-//! Which pages may open a WebSocket with credentials that a browser adds by itself. A browser lets every page open one
-//! to everywhere, without asking first, and sends cookies and passwords along.
+//! Web pages: which of them may open a WebSocket with credentials that a browser adds by itself, and what their scripts
+//! ask for. A browser lets every page open a WebSocket to everywhere, without asking first, and sends cookies and passwords
+//! along.
 
-use http::header::{HeaderMap, HeaderValue, ORIGIN};
+use http::header::{ACCEPT, HeaderMap, HeaderValue, ORIGIN};
 
 use crate::{
     config::Origin,
@@ -31,6 +32,21 @@ fn is_of(origin: &[u8], host: &[u8]) -> bool {
     };
     let bare = |name: &'_ [u8]| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
     bare(authority) == bare(host)
+}
+
+/// Whether a script of a page, or something in the page, asks, and not a person who goes to it. Browsers say so in
+/// `Sec-Fetch-Mode` (W3C Fetch Metadata); older ones' scripts often in `X-Requested-With`, or by preferring JSON to HTML. Who
+/// says nothing of that is no browser, and opens no window.
+pub(super) fn asks_in_the_background(headers: &HeaderMap) -> bool {
+    if let Some(mode) = headers.get("sec-fetch-mode") {
+        return mode != "navigate";
+    }
+    if headers.get("x-requested-with").is_some_and(|value| value == "XMLHttpRequest") {
+        return true;
+    }
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let place = |media_type| accept.split(',').position(|entry| entry.trim_start().starts_with(media_type));
+    place("application/json").is_some_and(|json| place("text/html").is_none_or(|html| json < html))
 }
 
 #[cfg(test)]

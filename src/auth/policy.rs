@@ -8,13 +8,13 @@ use http::{HeaderMap, Method};
 use super::{
     basic::{Credentials, User, Users},
     claims::Mapping,
-    jwt::Issuers,
+    jwt::{Authentic, Issuers},
     need::{Learned, Need},
     pages,
     rules::{self, Asked, Demand, Rule},
 };
 use crate::{
-    config::{self, Paths, Problem, Problems},
+    config::{self, Kinds, Paths, Problem, Problems},
     denial::{Challenges, Denial},
     exchange::Verdict,
     identity::{self, Caller, Identity},
@@ -32,7 +32,8 @@ pub struct Policy {
     issuers: Option<Issuers>,
     passwords: Option<Passwords>,
     mapping: Mapping,
-    challenges: Arc<Challenges>,
+    /// What a refusal asks for, by the rule.
+    challenges: Vec<Asking>,
     passes_preflights: bool,
     /// Whether the app sees credentials: then it must not see any that were not checked.
     forwards_credentials: bool,
@@ -44,6 +45,14 @@ pub struct Policy {
 struct Passwords {
     users: Users,
     label: Arc<str>,
+}
+
+/// What a refusal asks for.
+#[derive(Debug)]
+struct Asking {
+    challenges: Arc<Challenges>,
+    /// For what the scripts of a page ask, where no browser is to ask its user for a password because of it.
+    quietly: Option<Arc<Challenges>>,
 }
 
 /// What is to be done with a request.
@@ -97,22 +106,19 @@ impl Policy {
                 Some(Passwords { users, label: basic.realm.as_str().into() })
             }),
         };
-        let challenges = Arc::new(Challenges {
-            bearer: !config.auth.jwt.is_empty(),
-            basic: config.auth.basic.as_ref().map(|basic| basic.realm.clone()),
-        });
         // The rules add the claims that they ask for to the mapping; without one they are still checked.
         let mut mapping = mapping.unwrap_or_default();
-        let rules = problems.keep(rules::compile(&config.rules, config.paths, &mut mapping));
+        let rules = problems.keep(rules::compile(config, &mut mapping));
         match (rules, issuers, passwords) {
             (Some(rules), Some(issuers), Some(passwords)) => {
+                let basic = config.auth.basic.as_ref();
                 let policy = Self {
+                    challenges: rules.iter().map(|rule| Asking::about(&rule.proofs, basic)).collect(),
                     rules,
                     paths: config.paths,
                     issuers,
                     passwords,
                     mapping,
-                    challenges,
                     passes_preflights: config.cors.preflight == config::Preflight::Pass,
                     forwards_credentials: config.identity.forward_credentials,
                     trusted_origins: config.auth.trusted_origins.clone(),
@@ -157,13 +163,24 @@ impl Policy {
         if matches!(self.rules[rule].demand, Demand::Nothing) {
             return Ok(Decision::permit_anyone(rule));
         }
-        match self.identify(target, headers, now, learned) {
-            Ok(Proof::Known { identity, remembered }) => Ok(self.judge(identity, remembered, rule)),
-            Ok(Proof::Unchecked(need)) => Err(Pending { need, rule }),
-            Err(Refused(reason, method)) => {
-                Ok(Decision::deny(Denial::challenge(reason, self.challenges.clone()), method, Some(rule)))
+        let mut caller = None;
+        for kinds in &self.rules[rule].proofs {
+            match self.identify(&self.rules[rule], kinds, target, headers, now, learned) {
+                Ok(Proof::Known { identity, remembered }) => caller = caller.or(Some((identity, remembered))),
+                Ok(Proof::Unchecked(need)) => return Err(Pending { need, rule }),
+                Err(refused) => return Ok(self.refuse(refused, rule, headers)),
             }
         }
+        match caller {
+            Some((identity, remembered)) => Ok(self.judge(identity, remembered, rule)),
+            None => Ok(self.refuse(Refused(Reason::CredentialsMissing, identity::Method::None), rule, headers)),
+        }
+    }
+
+    fn refuse(&self, Refused(reason, method): Refused, rule: usize, headers: &HeaderMap) -> Decision {
+        let Asking { challenges, quietly } = &self.challenges[rule];
+        let challenges = quietly.as_ref().filter(|_| pages::asks_in_the_background(headers)).unwrap_or(challenges);
+        Decision::deny(Denial::challenge(reason, challenges.clone()), method, Some(rule))
     }
 
     /// Decides about a preflight that asks about `method`, where the app is to answer it; `None` where preflights are requests
@@ -190,32 +207,48 @@ impl Policy {
         }
     }
 
-    /// Who is calling, or what has to be checked to know it. A token comes before a password.
+    /// Who is calling, by credentials of one of these `kinds`, or what has to be checked to know it. A token comes before
+    /// a password.
     fn identify(
         &self,
+        rule: &Rule,
+        kinds: &Kinds,
         target: &Target,
         headers: &HeaderMap,
         now: SystemTime,
         learned: &Learned,
     ) -> Result<Proof, Refused> {
         let none = |reason| Refused(reason, identity::Method::None);
-        if let Some(issuers) = &self.issuers
+        if !kinds.issuers.is_empty()
+            && let Some(issuers) = &self.issuers
             && let Some(found) = issuers.sources.find(headers, target).map_err(none)?
         {
             let refused = |reason| Refused(reason, identity::Method::Jwt);
             if self.forwards_credentials {
-                issuers.sources.nothing_beside(&found, headers, target).map_err(refused)?;
+                let password = rule.proofs.iter().any(|kinds| kinds.issuers.is_empty());
+                issuers.sources.nothing_beside(Some(&found), password, headers, target).map_err(refused)?;
             }
             self.check_origin(found.ambient, target, headers).map_err(refused)?;
             let Found { token, source, .. } = found;
-            let (identity, remembered) = issuers.authenticate(&token, source, now, &self.mapping).map_err(refused)?;
+            let authentic = issuers.authenticate(&token, source, now, &self.mapping).map_err(refused)?;
+            let Authentic { identity, issuer, remembered } = authentic;
+            if !kinds.issuers.contains(&issuer) {
+                return Err(refused(Reason::JwtIssuer));
+            }
             return Ok(Proof::Known { identity, remembered });
         }
         let value = sources::authorization(headers).map_err(none)?.ok_or(none(Reason::CredentialsMissing))?;
-        if let Some(passwords) = &self.passwords
+        if kinds.passwords
+            && let Some(passwords) = &self.passwords
             && sources::after_scheme(value, "basic").is_some()
         {
             let refused = |reason| Refused(reason, identity::Method::Basic);
+            if self.forwards_credentials
+                && let Some(issuers) = &self.issuers
+                && rule.proofs.iter().all(|kinds| kinds.issuers.is_empty())
+            {
+                issuers.sources.nothing_beside(None, true, headers, target).map_err(refused)?;
+            }
             self.check_origin(true, target, headers).map_err(refused)?;
             let user = match &learned.password {
                 Some(outcome) => outcome.clone(),
@@ -259,6 +292,18 @@ impl Policy {
         let label = self.passwords.as_ref()?.label.clone();
         let groups = user.groups.iter().map(ToString::to_string).collect();
         self.mapping.identify(identity::Method::Basic, label, &user.name, groups, &serde_json::Value::Null)
+    }
+}
+
+impl Asking {
+    /// About what a rule wants to have proved.
+    fn about(proofs: &[Kinds], basic: Option<&config::Basic>) -> Self {
+        let bearer = proofs.iter().any(|kinds| !kinds.issuers.is_empty());
+        let basic = basic.filter(|_| proofs.iter().any(|kinds| kinds.passwords));
+        let challenges =
+            |prompt| Arc::new(Challenges { bearer, basic: basic.map(|basic| basic.realm.clone()), prompt });
+        let quietly = basic.filter(|basic| basic.prompt == config::Prompt::Navigation).map(|_| challenges(false));
+        Self { challenges: challenges(true), quietly }
     }
 }
 

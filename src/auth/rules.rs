@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{basic::Users, claims::Mapping};
 use crate::{
-    config::{self, Allow, Class, HostPattern, Network, PathPattern, Paths, Problem, Problems},
+    config::{self, Allow, Class, HostPattern, Kinds, Network, PathPattern, Paths, Problem, Problems},
     identity::{Caller, Identity},
 };
 
@@ -20,6 +20,8 @@ pub(super) struct Rule {
     clients: Vec<Network>,
     /// What becomes of paths for it that apps read in different ways.
     pub(super) paths: Paths,
+    /// The kinds of credentials that have to be proved, one of each of these; the first says who is calling.
+    pub(super) proofs: Vec<Kinds>,
     pub(super) demand: Demand,
 }
 
@@ -46,19 +48,20 @@ pub(super) enum Demand {
     Callers(Callers),
 }
 
-/// Each list that is not empty must be met; within a list one entry is enough.
+/// Each list that is not empty must be met; within a list but `claims` and `all` one entry is enough.
 #[derive(Debug)]
 pub(super) struct Callers {
     users: Vec<String>,
     groups: Vec<String>,
     claims: Vec<(usize, Value)>,
+    any: Vec<Callers>,
+    all: Vec<Callers>,
 }
 
-/// Compiles the rules, for which `paths` holds unless they say otherwise; the claims that they ask for get a place in
-/// `mapping`.
-pub(super) fn compile(config: &[config::Rule], paths: Paths, mapping: &mut Mapping) -> Result<Vec<Rule>, Problems> {
+/// Compiles the rules; the claims that they ask for get a place in `mapping`.
+pub(super) fn compile(config: &config::Config, mapping: &mut Mapping) -> Result<Vec<Rule>, Problems> {
     let mut problems = Problems::default();
-    let rules = config.iter().enumerate().filter_map(|(i, rule)| {
+    let rules = config.rules.iter().enumerate().filter_map(|(i, rule)| {
         let place = |key: &str| format!("rules[{i}].{key}");
         let path = rule
             .path
@@ -74,18 +77,15 @@ pub(super) fn compile(config: &[config::Rule], paths: Paths, mapping: &mut Mappi
         let demand = match &rule.allow {
             Allow::Class(Class::Anyone) => Demand::Nothing,
             Allow::Class(Class::Authenticated) => Demand::Known,
-            Allow::Callers(callers) => Demand::Callers(Callers {
-                users: callers.users.clone(),
-                groups: callers.groups.clone(),
-                claims: callers.claims.iter().map(|(path, value)| (mapping.slot(path), value.clone())).collect(),
-            }),
+            Allow::Callers(callers) => Demand::Callers(Callers::compile(callers, mapping)),
         };
         Some(Rule {
             path: path?,
             methods: methods?,
             hosts: rule.hosts.clone(),
             clients: rule.client_ips.clone(),
-            paths: rule.paths.map_or(paths, |over| paths.overridden_by(over)),
+            paths: rule.paths.map_or(config.paths, |over| config.paths.overridden_by(over)),
+            proofs: rule.credentials.demands(&config.auth),
             demand,
         })
     });
@@ -98,19 +98,30 @@ pub(super) fn unmet(config: &[config::Rule], users: &Users) -> Vec<Problem> {
     let mut unmet = Vec::new();
     for (i, rule) in config.iter().enumerate() {
         let Allow::Callers(callers) = &rule.allow else { continue };
-        let place = |key: &str| format!("rules[{i}].allow.{key}");
-        for name in callers.users.iter().filter(|name| users.iter().all(|user| *user.name != ***name)) {
-            let what = format!("there is no user `{name}` in auth.basic.users_file, and there are no tokens");
-            unmet.push(Problem::new(place("users"), what, "is it spelt as in the file?"));
-        }
-        let has = |group: &str| users.iter().any(|user| user.groups.iter().any(|name| **name == *group));
-        for name in callers.groups.iter().filter(|name| !has(name)) {
-            let what = format!("no user is in a group `{name}` of auth.basic.groups_file, and there are no tokens");
-            unmet.push(Problem::new(place("groups"), what, "is it spelt as in the file?"));
-        }
-        if !callers.claims.is_empty() {
-            let what = "passwords prove no claims, and there are no tokens: nobody is let through";
-            unmet.push(Problem::new(place("claims"), what, "ask for `users` or `groups`, or set `auth.jwt`"));
+        unmet.extend(unmet_by(callers, &format!("rules[{i}].allow"), users));
+    }
+    unmet
+}
+
+fn unmet_by(callers: &config::Callers, key: &str, users: &Users) -> Vec<Problem> {
+    let mut unmet = Vec::new();
+    let place = |name: &str| format!("{key}.{name}");
+    for name in callers.users.iter().filter(|name| users.iter().all(|user| *user.name != ***name)) {
+        let what = format!("there is no user `{name}` in auth.basic.users_file, and there are no tokens");
+        unmet.push(Problem::new(place("users"), what, "is it spelt as in the file?"));
+    }
+    let has = |group: &str| users.iter().any(|user| user.groups.iter().any(|name| **name == *group));
+    for name in callers.groups.iter().filter(|name| !has(name)) {
+        let what = format!("no user is in a group `{name}` of auth.basic.groups_file, and there are no tokens");
+        unmet.push(Problem::new(place("groups"), what, "is it spelt as in the file?"));
+    }
+    if !callers.claims.is_empty() {
+        let what = "passwords prove no claims, and there are no tokens: nobody is let through";
+        unmet.push(Problem::new(place("claims"), what, "ask for `users` or `groups`, or set `auth.jwt`"));
+    }
+    for (name, list) in [("any", &callers.any), ("all", &callers.all)] {
+        for (i, callers) in list.iter().enumerate() {
+            unmet.extend(unmet_by(callers, &format!("{key}.{name}[{i}]"), users));
         }
     }
     unmet
@@ -139,13 +150,27 @@ impl Rule {
 }
 
 impl Callers {
+    fn compile(config: &config::Callers, mapping: &mut Mapping) -> Self {
+        Self {
+            users: config.users.clone(),
+            groups: config.groups.clone(),
+            claims: config.claims.iter().map(|(path, value)| (mapping.slot(path), value.clone())).collect(),
+            any: config.any.iter().map(|callers| Self::compile(callers, mapping)).collect(),
+            all: config.all.iter().map(|callers| Self::compile(callers, mapping)).collect(),
+        }
+    }
+
     fn include(&self, identity: &Identity) -> bool {
         let user = self.users.is_empty() || self.users.iter().any(|user| **user == *identity.user);
         let group = self.groups.is_empty() || self.groups.iter().any(|group| identity.groups.contains(group));
         let claim = |(slot, wanted): &(usize, Value)| {
             identity.claims.get(*slot).and_then(Option::as_ref).is_some_and(|claim| holds(claim, wanted))
         };
-        user && group && self.claims.iter().all(claim)
+        let any = self.any.is_empty() || self.any.iter().any(|callers| callers.include(identity));
+        user && group
+            && any
+            && self.claims.iter().all(claim)
+            && self.all.iter().all(|callers| callers.include(identity))
     }
 }
 

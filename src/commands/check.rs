@@ -14,7 +14,7 @@ mod exposures;
 use super::{ConfigArgs, refuse};
 use crate::{
     app::Compiled,
-    config::{self, Allow, Class, Config, Problem, Problems, Rule},
+    config::{self, Allow, Callers, Class, Config, Problem, Problems, Rule},
 };
 
 /// Load all that `serve` would (certificates, keys, users), and show the configuration, the rules, and warnings
@@ -90,11 +90,12 @@ fn text(config: &Config, warnings: &[Problem]) -> anyhow::Result<String> {
 
 /// The rules, with the columns that some rule has something in.
 fn table(rules: &[Rule]) -> String {
-    let header = ["", "NAME", "METHODS", "HOSTS", "PATH", "CLIENTS", "ALLOWS"].map(str::to_owned);
+    let header = ["", "NAME", "METHODS", "HOSTS", "PATH", "CLIENTS", "CREDENTIALS", "ALLOWS"].map(str::to_owned);
     let rows: Vec<_> = [header].into_iter().chain(rules.iter().enumerate().map(|(i, rule)| row(i, rule))).collect();
     let used = |column: usize| match column {
         HOSTS => rules.iter().any(|rule| !rule.hosts.is_empty()),
         CLIENTS => rules.iter().any(|rule| !rule.client_ips.is_empty()),
+        CREDENTIALS => rules.iter().any(|rule| !rule.credentials.is_whichever()),
         _ => true,
     };
     let columns: Vec<_> = (0..COLUMNS).filter(|column| used(*column)).collect();
@@ -109,9 +110,10 @@ fn table(rules: &[Rule]) -> String {
     table
 }
 
-const COLUMNS: usize = 7;
+const COLUMNS: usize = 8;
 const HOSTS: usize = 3;
 const CLIENTS: usize = 5;
+const CREDENTIALS: usize = 6;
 
 fn row(i: usize, rule: &Rule) -> [String; COLUMNS] {
     fn any<T: ToString>(list: &[T]) -> String {
@@ -120,15 +122,19 @@ fn row(i: usize, rule: &Rule) -> [String; COLUMNS] {
     }
     let path = rule.path.clone().unwrap_or_else(|| "any".to_owned());
     let (methods, hosts, clients) = (any(&rule.methods), any(&rule.hosts), any(&rule.client_ips));
-    [(i + 1).to_string(), rule.label(i), methods, hosts, path, clients, allows(&rule.allow)]
+    let credentials = if rule.needs_caller() { rule.credentials.to_string() } else { "none".to_owned() };
+    [(i + 1).to_string(), rule.label(i), methods, hosts, path, clients, credentials, allows(&rule.allow)]
 }
 
 fn allows(allow: &Allow) -> String {
-    let callers = match allow {
-        Allow::Class(Class::Anyone) => return "anyone".to_owned(),
-        Allow::Class(Class::Authenticated) => return "authenticated".to_owned(),
-        Allow::Callers(callers) => callers,
-    };
+    match allow {
+        Allow::Class(Class::Anyone) => "anyone".to_owned(),
+        Allow::Class(Class::Authenticated) => "authenticated".to_owned(),
+        Allow::Callers(callers) => described(callers),
+    }
+}
+
+fn described(callers: &Callers) -> String {
     let mut demands = Vec::new();
     for (name, entries) in [("user", &callers.users), ("group", &callers.groups)] {
         if !entries.is_empty() {
@@ -136,6 +142,9 @@ fn allows(allow: &Allow) -> String {
         }
     }
     demands.extend(callers.claims.iter().map(|(path, value)| format!("{path} = {value}")));
+    let parts = |list: &[Callers]| list.iter().map(|callers| format!("({})", described(callers))).collect::<Vec<_>>();
+    demands.extend((!callers.any.is_empty()).then(|| parts(&callers.any).join(" or ")));
+    demands.extend(parts(&callers.all));
     demands.join(", and ")
 }
 

@@ -130,7 +130,13 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let users_file = folder.path().join("users");
             std::fs::write(&users_file, line).unwrap();
-            let users = Users::load(&config::Basic { users_file, groups_file: None, realm: String::new() }).unwrap();
+            let users = Users::load(&config::Basic {
+                users_file,
+                groups_file: None,
+                realm: String::new(),
+                prompt: config::Prompt::Always,
+            })
+            .unwrap();
             assert_eq!(users.warnings(), []);
             let run = |password| users.check(Credentials::new("älice", password).unwrap()).run();
             assert_eq!(run("correct hors"), None);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Basic, Jwt, Origin, Rule,
+    credentials::PASSWORDS,
     findings::{Findings, member},
 };
 
@@ -29,6 +30,10 @@ impl Auth {
         for (i, jwt) in self.jwt.iter().enumerate() {
             let key = findings.element("auth.jwt", i);
             jwt.check(&key, findings);
+            if jwt.label() == PASSWORDS {
+                let what = "`basic` stands for passwords in the `credentials` of a rule";
+                findings.push(member(&key, "name"), what, "give the issuer another name");
+            }
             if let Some(other) = issuers.insert(&jwt.issuer, key.clone()) {
                 let (at, what, remedy) = match &jwt.issuer {
                     Some(issuer) => ("issuer", format!("{other} has the issuer `{issuer}` too"), "keep one of them"),

@@ -17,6 +17,20 @@ pub struct Basic {
     /// What the browser shows when it asks for the password.
     #[serde(default = "realm")]
     pub realm: String,
+    /// Which requests make a browser ask for the password.
+    #[serde(default)]
+    pub prompt: Prompt,
+}
+
+/// Which refused requests make a browser open its window for a name and a password.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// All: every one is answered with a challenge for Basic.
+    #[default]
+    Always,
+    /// Those for a page, and not those of its scripts, which would make the window appear out of nowhere.
+    Navigation,
 }
 
 fn realm() -> String {

@@ -15,6 +15,7 @@ mod auth;
 mod basic;
 mod compression;
 mod cors;
+mod credentials;
 mod extract;
 mod fault;
 mod file;
@@ -43,9 +44,10 @@ mod yaml;
 
 pub use address::{Endpoint, Protocol, UpstreamAddress};
 pub use auth::Auth;
-pub use basic::Basic;
+pub use basic::{Basic, Prompt};
 pub use compression::{Coding, Compression};
 pub use cors::{Cors, Origins, Preflight};
+pub use credentials::{Credentials, Kinds};
 pub use file::read;
 pub use host::HostPattern;
 pub use identity::Identity;
@@ -132,7 +134,7 @@ impl Config {
         self.listen.check(findings);
         self.upstream.check(&self.listen, findings);
         self.auth.check(&self.rules, findings);
-        Rule::check_all(&self.rules, findings);
+        Rule::check_all(&self.rules, &self.auth, findings);
         self.cors.check(findings);
         self.compression.check(findings);
         self.identity.check(findings);

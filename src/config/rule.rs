@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    HostPattern, Network, PathPattern, RulePaths,
+    Auth, Credentials, HostPattern, Network, PathPattern, RulePaths,
     findings::{Findings, closest, member},
     identity::check_claim,
     units,
@@ -86,6 +86,9 @@ pub struct Rule {
     /// What becomes of paths that apps read in different ways, where it is not as for all rules.
     #[serde(default, deserialize_with = "units::given", skip_serializing_if = "Option::is_none")]
     pub paths: Option<RulePaths>,
+    /// The kinds of credentials that it takes. Absent = every kind that is configured.
+    #[serde(default, skip_serializing_if = "Credentials::is_whichever")]
+    pub credentials: Credentials,
     /// Whom it lets through.
     pub allow: Allow,
 }
@@ -120,6 +123,12 @@ pub struct Callers {
     pub groups: Vec<String>,
     /// Each claim, by its path, equals the value, or holds it when it is a list or a `scope`.
     pub claims: BTreeMap<String, serde_json::Value>,
+    /// One of these is true of the caller.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub any: Vec<Callers>,
+    /// All of these are true of the caller.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub all: Vec<Callers>,
 }
 
 impl<'de> Deserialize<'de> for Allow {
@@ -135,7 +144,7 @@ impl<'de> Visitor<'de> for AllowVisitor {
     type Value = Allow;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`anyone`, `authenticated`, or a map of `users`, `groups` and `claims`")
+        f.write_str("`anyone`, `authenticated`, or a map of `users`, `groups`, `claims`, `any` and `all`")
     }
 
     fn visit_str<E: Error>(self, class: &str) -> Result<Allow, E> {
@@ -158,7 +167,7 @@ impl Rule {
         !matches!(self.allow, Allow::Class(Class::Anyone))
     }
 
-    pub(super) fn check_all(rules: &[Self], findings: &mut Findings<'_>) {
+    pub(super) fn check_all(rules: &[Self], auth: &Auth, findings: &mut Findings<'_>) {
         if rules.len() > MAX_RULES {
             let what = format!("there are {} rules, and {MAX_RULES} at the most", rules.len());
             findings.push("rules", what, "let one pattern stand for several paths");
@@ -168,7 +177,7 @@ impl Rule {
         let mut earlier: Vec<(String, &Self, Option<PathPattern>)> = Vec::new();
         for (i, rule) in rules.iter().enumerate() {
             let key = findings.element("rules", i);
-            rule.check(&key, findings);
+            rule.check(&key, auth, findings);
             if let Some(other) = names.insert(rule.label(i), key.clone()) {
                 let what = format!("{other} is called `{}` too", rule.label(i));
                 findings.push(member(&key, "name"), what, "give each rule a name of its own");
@@ -213,7 +222,7 @@ impl Rule {
             && covered(&self.client_ips, &other.client_ips, Network::covers)
     }
 
-    fn check(&self, key: &str, findings: &mut Findings<'_>) {
+    fn check(&self, key: &str, auth: &Auth, findings: &mut Findings<'_>) {
         if self.name.as_ref().is_some_and(|name| name.is_empty() || name.contains(char::is_control)) {
             findings.push(member(key, "name"), "the name is empty or contains a control character", "");
         }
@@ -224,15 +233,33 @@ impl Rule {
                 findings.push(member(key, "methods"), format!("`{method}` is no HTTP method"), remedy);
             }
         }
-        let Allow::Callers(callers) = &self.allow else { return };
-        let allow = member(key, "allow");
-        if callers.users.is_empty() && callers.groups.is_empty() && callers.claims.is_empty() {
-            let remedy = "name `users`, `groups` or `claims`, or write `allow: authenticated`";
-            findings.push(&allow, "this asks nothing of the caller", remedy);
+        self.credentials.check(auth, &member(key, "credentials"), findings);
+        match &self.allow {
+            Allow::Class(Class::Anyone) if !self.credentials.is_whichever() => {
+                let what = "a rule that lets anyone through asks for no credentials";
+                findings.push(member(key, "credentials"), what, "take it out, or write `allow: authenticated`");
+            }
+            Allow::Class(Class::Anyone | Class::Authenticated) => {}
+            Allow::Callers(callers) => callers.check(&member(key, "allow"), findings),
         }
-        for path in callers.claims.keys() {
+    }
+}
+
+impl Callers {
+    fn check(&self, key: &str, findings: &mut Findings<'_>) {
+        let Self { users, groups, claims, any, all } = self;
+        if users.is_empty() && groups.is_empty() && claims.is_empty() && any.is_empty() && all.is_empty() {
+            let remedy = "name `users`, `groups` or `claims`, or write `allow: authenticated`";
+            findings.push(key, "this asks nothing of the caller", remedy);
+        }
+        for path in claims.keys() {
             if let Err(what) = check_claim(path) {
-                findings.push(member(&member(&allow, "claims"), path), what, "");
+                findings.push(member(&member(key, "claims"), path), what, "");
+            }
+        }
+        for (name, list) in [("any", any), ("all", all)] {
+            for (i, callers) in list.iter().enumerate() {
+                callers.check(&findings.element(&member(key, name), i), findings);
             }
         }
     }

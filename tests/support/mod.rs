@@ -34,7 +34,7 @@ pub(crate) use self::{
     python::{Python, PythonApp},
     recorder::{Received, Recorder, take_order},
     sidegate::Sidegate,
-    users::{Users, apr1, argon2id, bcrypt, bcrypt_with_cost, sha, sha256_crypt, sha512_crypt},
+    users::{Users, apr1, argon2id, bcrypt, bcrypt_with_cost, password, sha, sha256_crypt, sha512_crypt},
     wait::until,
     wire::{Wire, tls_config},
 };

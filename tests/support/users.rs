@@ -32,6 +32,11 @@ impl Users {
     }
 }
 
+/// The header line with a name and a password.
+pub(crate) fn password(name: &str, password: &str) -> String {
+    format!("Authorization: Basic {}", STANDARD.encode(format!("{name}:{password}")))
+}
+
 /// `{SHA}`
 pub(crate) fn sha(password: &str) -> String {
     format!("{{SHA}}{}", STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())))

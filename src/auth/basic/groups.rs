@@ -160,7 +160,12 @@ mod tests {
         let path = folder.path().to_owned();
         let load = move |users: &str, groups: &str| {
             let (users_file, groups_file) = (path.join(users), Some(path.join(groups)));
-            Users::load(&config::Basic { users_file, groups_file, realm: "sidegate".to_owned() })
+            Users::load(&config::Basic {
+                users_file,
+                groups_file,
+                realm: "sidegate".to_owned(),
+                prompt: config::Prompt::Always,
+            })
         };
         (folder, load)
     }

@@ -28,6 +28,16 @@ pub(super) struct Issuers {
     cache: Cache,
 }
 
+/// A token that was verified.
+#[derive(Debug)]
+pub(super) struct Authentic {
+    pub(super) identity: Arc<Identity>,
+    /// The issuer, by its place.
+    pub(super) issuer: usize,
+    /// Whether it had been verified before.
+    pub(super) remembered: bool,
+}
+
 #[derive(Debug)]
 struct Issuer {
     label: Arc<str>,
@@ -68,19 +78,19 @@ impl Issuers {
         problems.or((Self { issuers, sources, cache: Cache::default() }, warnings))
     }
 
-    /// Whom `token`, which was in this `source`, stands for at `now`, and whether it had been verified before.
+    /// Whom `token`, which was in this `source`, stands for at `now`.
     pub(super) fn authenticate(
         &self,
         token: &[u8],
         source: usize,
         now: SystemTime,
         mapping: &Mapping,
-    ) -> Result<(Arc<Identity>, bool), Reason> {
+    ) -> Result<Authentic, Reason> {
         // A clock before 1970 makes every `nbf` lie in the future: it fails closed.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if let Some((identity, issuer)) = self.cache.find(token, now) {
             self.issuers[issuer].accepts_from(source)?;
-            return Ok((identity, true));
+            return Ok(Authentic { identity, issuer, remembered: true });
         }
         let token = str::from_utf8(token).map_err(|_| Reason::JwtMalformed)?;
         let parsed = Token::parse(token)?;
@@ -90,7 +100,7 @@ impl Issuers {
         let (identity, expires) = issuer.verify(&parsed, now, mapping)?;
         let identity = Arc::new(identity);
         self.cache.insert(token, identity.clone(), place, expires);
-        Ok((identity, false))
+        Ok(Authentic { identity, issuer: place, remembered: false })
     }
 
     /// The place of the issuer that has this name. It only chooses the keys: what was signed with others fails on them.

@@ -57,7 +57,13 @@ impl Fixture {
         let text = format!(
             "listen: {{ plaintext: true }}
 auth:
-  jwt: [{{ issuer: https://login.example/, audiences: [orders], keys: {{ pem_file: {} }} }}]
+  jwt:
+    - name: corp
+      issuer: https://login.example/
+      audiences: [orders]
+      keys: {{ pem_file: {} }}
+      token_from: [{{ header: Authorization }}, {{ header: X-Token }}]
+    - {{ name: partner, issuer: https://partner.example/, keys: {{ pem_file: {} }} }}
   basic: {{ users_file: {}, groups_file: {} }}
 rules:
   - {{ path: /public/**, allow: anyone }}
@@ -66,6 +72,7 @@ rules:
   - {{ path: /alice, allow: {{ users: [alice], groups: [admin] }} }}
   - {last}
 ",
+            path("issuer.pem"),
             path("issuer.pem"),
             path("users"),
             path("groups")
@@ -94,9 +101,14 @@ rules:
     }
 
     fn decide(&self, method: &str, path: &str, authorization: &[&str]) -> Outcome {
+        let headers: Vec<_> = authorization.iter().map(|value| ("authorization", *value)).collect();
+        self.decide_with(method, path, &headers)
+    }
+
+    fn decide_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Outcome {
         let mut request = Request::builder().method(method).uri(path).header("host", "app.example");
-        for value in authorization {
-            request = request.header("authorization", *value);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
         let mut target = match Target::parse(&request) {
@@ -284,4 +296,71 @@ fn two_sets_of_credentials_are_ambiguous() {
     let (alice, carol) = (basic("alice", "wonderland"), f.token(json!({})));
     assert_eq!(f.decide("GET", "/app/", &[&alice, &carol]), Denied(Reason::CredentialsAmbiguous));
     assert_eq!(f.decide("GET", "/app/", &[&alice, &alice]), Denied(Reason::CredentialsAmbiguous));
+}
+
+#[test]
+fn a_rule_takes_only_the_credentials_that_it_names() {
+    let missing = || Denied(Reason::CredentialsMissing);
+    for (credentials, alice_gets, carol_gets, partner_gets) in [
+        ("", known("alice"), known("carol"), known("carol")),
+        ("credentials: [jwt, basic],", known("alice"), known("carol"), known("carol")),
+        ("credentials: { any: [jwt] },", missing(), known("carol"), known("carol")),
+        ("credentials: basic,", known("alice"), missing(), missing()),
+        ("credentials: [corp],", missing(), known("carol"), Denied(Reason::JwtIssuer)),
+        ("credentials: [partner, basic],", known("alice"), Denied(Reason::JwtIssuer), known("carol")),
+    ] {
+        let f = Fixture::with_rule(&format!("{{ path: /app/**, {credentials} allow: authenticated }}"));
+        let (alice, carol) = (basic("alice", "wonderland"), f.token(json!({})));
+        let partner = f.token(json!({"iss": "https://partner.example/"}));
+        // Twice: what is remembered of one rule's question must not answer another's.
+        for _ in 0..2 {
+            assert_eq!(f.decide("GET", "/app/", &[&alice]), alice_gets, "{credentials} alice");
+            assert_eq!(f.decide("GET", "/app/", &[&carol]), carol_gets, "{credentials} carol");
+            assert_eq!(f.decide("GET", "/app/", &[&partner]), partner_gets, "{credentials} partner");
+            assert_eq!(f.decide("GET", "/app/", &[]), missing(), "{credentials} nothing");
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_wants_a_token_and_a_password_lets_none_through_who_proves_one() {
+    let f = Fixture::with_rule("{ path: /app/**, credentials: { all: [basic, corp] }, allow: { users: [carol] } }");
+    let (alice, wrong) = (basic("alice", "wonderland"), basic("alice", "wrong"));
+    let (carol, dave) = (f.token(json!({})), f.token(json!({"sub": "dave"})));
+    let (carol, dave) = (carol.trim_start_matches("Bearer "), dave.trim_start_matches("Bearer "));
+    let partner = f.token(json!({"iss": "https://partner.example/"}));
+    let expired = f.token(json!({"exp": NOW - 60}));
+    let ask = |headers: &[(&str, &str)]| f.decide_with("GET", "/app/", headers);
+    for _ in 0..2 {
+        assert_eq!(ask(&[("authorization", &alice), ("x-token", carol)]), known("carol"));
+        assert_eq!(ask(&[("authorization", &alice), ("x-token", dave)]), Denied(Reason::RuleDenied));
+        assert_eq!(ask(&[("authorization", &wrong), ("x-token", carol)]), Denied(Reason::PasswordWrong));
+        assert_eq!(ask(&[("authorization", &alice), ("x-token", &expired)]), Denied(Reason::JwtExpired));
+        // The partner's tokens may not be in this header, whoever else's may.
+        assert_eq!(ask(&[("authorization", &alice), ("x-token", &partner)]), Denied(Reason::JwtIssuer));
+        for one in [&[("authorization", alice.as_str())][..], &[("x-token", carol)], &[]] {
+            assert_eq!(ask(one), Denied(Reason::CredentialsMissing), "{one:?}");
+        }
+        let bearer = format!("Bearer {carol}");
+        assert_eq!(ask(&[("authorization", &bearer)]), Denied(Reason::CredentialsMissing));
+        assert_eq!(ask(&[("authorization", &bearer), ("x-token", carol)]), Denied(Reason::CredentialsMissing));
+    }
+}
+
+#[test]
+fn any_and_all_of_several_properties_can_be_asked_for() {
+    let f = Fixture::with_rule(
+        "{ path: /app/**, allow: { any: [{ users: [bob] }, { groups: [ops], claims: { amr: mfa } }], \
+         all: [{ any: [{ users: [bob, carol] }] }, { claims: { tenant: a } }] } }",
+    );
+    for (claims, expected) in [
+        (json!({"groups": ["ops"], "amr": ["pwd", "mfa"], "tenant": "a"}), known("carol")),
+        (json!({"groups": ["ops"], "amr": ["pwd"], "tenant": "a"}), Denied(Reason::RuleDenied)),
+        (json!({"groups": ["ops"], "amr": ["mfa"], "tenant": "b"}), Denied(Reason::RuleDenied)),
+        (json!({"groups": ["ops"], "amr": ["mfa"], "tenant": "a", "sub": "dave"}), Denied(Reason::RuleDenied)),
+        (json!({"sub": "bob", "tenant": "a"}), known("bob")),
+    ] {
+        assert_eq!(f.decide("GET", "/app/", &[&f.token(claims.clone())]), expected, "{claims}");
+    }
+    assert_eq!(f.decide("GET", "/app/", &[&basic("bob", "wonderland")]), Denied(Reason::RuleDenied), "no claims");
 }

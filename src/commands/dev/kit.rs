@@ -18,8 +18,8 @@ use super::{
 use crate::{
     commands::token::SigningKey,
     config::{
-        self, AccessLog, Admin, Allow, Auth, Basic, Callers, Class, Config, Jwt, Keys, Level, Listen, Log, Problem,
-        Rule, Shutdown, Tls, TlsVersion, TokenSource, Upstream, UpstreamAddress,
+        self, AccessLog, Admin, Allow, Auth, Basic, Callers, Class, Config, Credentials, Jwt, Keys, Level, Listen, Log,
+        Problem, Prompt, Rule, Shutdown, Tls, TlsVersion, TokenSource, Upstream, UpstreamAddress,
     },
 };
 
@@ -160,6 +160,7 @@ impl Plan {
             users_file: folder.write("users", &format!("{}:{}\n", self.user, self.hash))?,
             groups_file: Some(folder.write("groups", &groups)?),
             realm: "sidegate dev".to_owned(),
+            prompt: Prompt::default(),
         })
     }
 
@@ -171,6 +172,7 @@ impl Plan {
             hosts: Vec::new(),
             client_ips: Vec::new(),
             paths: None,
+            credentials: Credentials::default(),
             allow,
         };
         let everyone_known = rule("authenticated", None, Allow::Class(Class::Authenticated));

@@ -45,6 +45,50 @@ fn what_cannot_work_together_is_refused() {
 }
 
 #[test]
+fn a_rule_can_only_take_credentials_that_there_are() {
+    let both = "auth: { jwt: [{ name: corp, keys: { file: k } }], basic: { users_file: u } }";
+    let apart =
+        "auth: { jwt: [{ name: corp, keys: { file: k }, token_from: [{ cookie: t }] }], basic: { users_file: u } }";
+    for (auth, rule, complaint) in [
+        (both, "credentials: []", "rules[0].credentials: the list is empty"),
+        (
+            both,
+            "credentials: [corpo]",
+            "`corpo` is neither `jwt` nor `basic` nor an issuer's name; did you mean `corp`?",
+        ),
+        (
+            both,
+            "credentials: other",
+            "`other` is neither `jwt` nor `basic` nor an issuer's name; write one of corp, jwt",
+        ),
+        ("auth: { basic: { users_file: u } }", "credentials: jwt", "there is no issuer of tokens; set `auth.jwt`"),
+        ("auth: { jwt: [{ keys: { file: k } }] }", "credentials: basic", "there are no passwords; set `auth.basic`"),
+        (both, "credentials: { all: [corp, basic] }", "would both have to be in `Authorization`"),
+        (apart, "credentials: { all: [corp] }", "a request can prove a token and a password, and nothing else at once"),
+        (apart, "credentials: { all: [corp, jwt] }", "a request can prove a token and a password"),
+        (apart, "credentials: { all: [basic, basic] }", "a request can prove a token and a password"),
+        (apart, "credentials: { every: [corp] }", "credentials"),
+        (apart, "credentials: { any: [corp], all: [corp, basic] }", "either `any` or `all`, not both"),
+        (apart, "credentials: {}", "neither `any` nor `all`"),
+        (apart, "credentials: 5", "a list like `[jwt, basic]`"),
+    ] {
+        refused(&[(&format!("{auth};rules: [{{ {rule}, allow: authenticated }}]"), complaint)]);
+    }
+    refused(&[
+        (
+            &format!("{both};rules: [{{ credentials: jwt, allow: anyone }}]"),
+            "rules[0].credentials: a rule that lets anyone through asks for no credentials",
+        ),
+        ("auth: { jwt: [{ name: basic, keys: { file: k } }] }", "auth.jwt[0].name: `basic` stands for passwords"),
+        (
+            &format!("{both};rules: [{{ allow: {{ any: [{{ users: [a] }}, {{}}] }} }}]"),
+            "rules[0].allow.any[1]: this asks nothing of the caller",
+        ),
+        (&format!("{both};rules: [{{ allow: {{ any: [{{ user: [a] }}] }} }}]"), "did you mean `users`"),
+    ]);
+}
+
+#[test]
 fn tokens_can_only_be_where_they_can_be_found_and_taken_out() {
     for (sources, complaint) in [
         ("[]", "1: auth.jwt[0].token_from: the list is empty"),
@@ -157,7 +201,7 @@ fn rules_that_cannot_mean_what_they_say_are_refused() {
         ("rules: [{ methods: GET, allow: anyone }]", "rules[0].methods: this must be a list, not `GET`"),
         ("rules: [{ path: / }]", "rules[0]: `allow` is missing"),
         ("rules: [{ allow: }]", "rules[0].allow: this must be `anyone`, `authenticated`, or a map"),
-        ("rules: [{ allow: true }]", "or a map of `users`, `groups` and `claims`, not `true`"),
+        ("rules: [{ allow: true }]", "or a map of `users`, `groups`, `claims`, `any` and `all`, not `true`"),
         ("rules: [{ allow: authentcated }]", "did you mean `authenticated`?"),
         (
             "rules: [{ allow: {} }];auth: { basic: { users_file: u } }",
