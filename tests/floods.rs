@@ -179,7 +179,7 @@ impl Flood {
             }
             Ok(true)
         });
-        let sidegate = public(&app).set(json!({ "limits": { "client_idle_timeout": "2s" } })).start();
+        let sidegate = public(&app).set(json!({ "limits": { "client_idle_timeout": "2s" } })).measured().start();
         // Once through all of it, so that what is allocated once is not taken for the flood's.
         assert_eq!(Frames::open(sidegate.address(), &[]).send(get(1, "/")).outcome(1, true), Outcome::Status(200));
         let before = sidegate.memory();

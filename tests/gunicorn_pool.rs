@@ -166,5 +166,5 @@ fn pause(duration: Duration) {
 
 /// With the settings as they are by default: connections are kept for a second.
 fn public(app: &impl App) -> Sidegate {
-    Sidegate::before(app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" })).start()
+    Sidegate::before(app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" })).measured().start()
 }

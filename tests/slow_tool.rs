@@ -44,7 +44,8 @@ fn slowhttptest(mode: &str, args: &[&str]) {
         "limits": { "handshake_timeout": "5s", "header_timeout": "5s", "client_idle_timeout": "5s" },
         "upstream": { "idle_timeout": "5s" },
     });
-    let sidegate = Sidegate::before(&app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" })).set(settings).start();
+    let sidegate =
+        Sidegate::before(&app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" })).set(settings).measured().start();
     assert_eq!(sidegate.get("/", &[]).status, 200);
     sidegate.wait_for_metric("sidegate_upstream_connections", &[], 0.0);
     let (memory, descriptors) = (sidegate.memory(), sidegate.descriptors());

@@ -37,6 +37,8 @@ impl Builder {
             "upstream": { "address": format!("http://{}", app.address()) },
             "admin": { "address": "127.0.0.1:0" },
             "shutdown": { "delay": 0 },
+            // What is written is searched for secrets when it ends; so it is to write all that it can.
+            "log": { "level": "trace" },
         });
         Self { config, files, environment: Vec::new(), descriptors: None }
     }
@@ -78,6 +80,11 @@ impl Builder {
     pub(crate) fn set(mut self, sections: Value) -> Self {
         merge(&mut self.config, sections);
         self
+    }
+
+    /// Writes no more to its log than in service: what it costs is measured.
+    pub(crate) fn measured(self) -> Self {
+        self.set(json!({ "log": { "level": "info" } }))
     }
 
     /// Without TLS.

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use super::{Answer, answer};
+use super::{Answer, answer, canary};
 
 /// A request that curl is going to make.
 pub(crate) struct Curl {
@@ -45,6 +45,7 @@ impl Curl {
     }
 
     pub(crate) fn header(self, line: &str) -> Self {
+        canary::request(line.as_bytes());
         self.args(["--header", line])
     }
 
@@ -53,6 +54,7 @@ impl Curl {
     }
 
     pub(crate) fn basic(self, user: &str, password: &str) -> Self {
+        canary::request(super::password(user, password).as_bytes());
         self.args(["--user", &format!("{user}:{password}")])
     }
 

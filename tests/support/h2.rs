@@ -19,7 +19,7 @@ use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{Answer, Sidegate, wait::PATIENCE, wire::tls_config};
+use super::{Answer, Sidegate, canary, wait::PATIENCE, wire::tls_config};
 
 /// One HTTP/2 connection over verified TLS.
 pub(crate) struct H2 {
@@ -90,6 +90,7 @@ impl H2 {
         fields: &[(&str, &str)],
         body: BoxBody<Bytes, Infallible>,
     ) -> Option<(Answer, HeaderMap)> {
+        fields.iter().for_each(|(name, value)| canary::field(name, value));
         let mut request = Request::builder().method(method).uri(format!("https://{}{path}", self.authority));
         for (name, value) in fields {
             request = request.header(*name, *value);

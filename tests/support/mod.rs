@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 mod answer;
 mod apps;
 mod builder;
+mod canary;
 mod command;
 mod corpus;
 mod curl;

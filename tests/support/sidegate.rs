@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, ExitStatus},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, App, Builder, Curl, Exposition, Wire, wait::until};
+use super::{Answer, App, Builder, Curl, Exposition, Wire, canary, wait::until};
 
 /// A running sidegate. It is killed when dropped, and shows its log when the test has failed.
 pub(crate) struct Sidegate {
@@ -26,6 +26,8 @@ pub(crate) struct Sidegate {
     admin: SocketAddr,
     stdout: Arc<Mutex<Vec<String>>>,
     stderr: Arc<Mutex<Vec<String>>>,
+    /// The threads that read them.
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Sidegate {
@@ -37,10 +39,11 @@ impl Sidegate {
     /// Takes care of a process that has just been started, and waits until it serves.
     #[track_caller]
     pub(super) fn adopt(mut child: Child, files: TempDir, tls: bool, on_unix_socket: bool) -> Self {
-        let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
+        let (stdout, read_stdout) = collect(child.stdout.take().unwrap());
+        let (stderr, read_stderr) = collect(child.stderr.take().unwrap());
+        let readers = vec![read_stdout, read_stderr];
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut sidegate = Self { child, files, tls, address: unset, admin: unset, stdout, stderr };
+        let mut sidegate = Self { child, files, tls, address: unset, admin: unset, stdout, stderr, readers };
         let scheme = if tls { "https" } else { "http" };
         if !on_unix_socket {
             sidegate.address = sidegate.listener(&format!("sidegate is listening on {scheme}://"));
@@ -218,17 +221,27 @@ impl Drop for Sidegate {
             let access = self.stdout.lock().map(|lines| lines.join("\n")).unwrap_or_default();
             let log = self.stderr.lock().map(|lines| lines.join("\n")).unwrap_or_default();
             eprintln!("--- sidegate's access log\n{access}\n--- sidegate's log\n{log}\n---");
+            return;
+        }
+        for (reader, lines) in self.readers.drain(..).zip([&self.stdout, &self.stderr]) {
+            // A test may keep its reader from reading, and then it never ends.
+            if lines.try_lock().is_err() {
+                continue;
+            }
+            let _ = reader.join();
+            let told = lines.lock().ok().and_then(|lines| canary::told(&lines.join("\n")));
+            assert_eq!(told, None, "a secret is in a log");
         }
     }
 }
 
-fn collect(pipe: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+fn collect(pipe: impl Read + Send + 'static) -> (Arc<Mutex<Vec<String>>>, JoinHandle<()>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let filled = lines.clone();
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             filled.lock().unwrap().push(line);
         }
     });
-    lines
+    (lines, reader)
 }

@@ -6,6 +6,8 @@ use argon2::{Argon2, PasswordHasher};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+use super::canary;
+
 /// A users file with its groups file.
 #[derive(Clone, Default)]
 pub(crate) struct Users {
@@ -21,6 +23,7 @@ impl Users {
 
     /// One more user with this hash.
     pub(crate) fn and(mut self, name: &str, hash: &str) -> Self {
+        canary::remember(hash);
         self.lines += &format!("{name}:{hash}\n");
         self
     }

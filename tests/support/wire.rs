@@ -11,7 +11,7 @@ use std::{
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::ServerName};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Answer, pki::AUTHORITY, wait::PATIENCE};
+use super::{Answer, canary, pki::AUTHORITY, wait::PATIENCE};
 
 /// A connection to sidegate, or to anything else.
 pub(crate) struct Wire {
@@ -63,6 +63,7 @@ impl Wire {
 
     /// Says it to someone who may have hung up.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        canary::request(bytes.as_ref());
         self.stream.get_mut().write_all(bytes.as_ref())?;
         self.stream.get_mut().flush()
     }
