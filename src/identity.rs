@@ -5,6 +5,10 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
+pub use self::account::ServiceAccount;
+
+mod account;
+
 /// How a caller proved who they are. The order is that of the metric's label values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Method {
@@ -48,6 +52,8 @@ pub struct Identity {
     pub method: Method,
     /// The name of the issuer, or of the password file's realm.
     pub issuer: Arc<str>,
+    /// The service account that the user is, where a Kubernetes cluster says so.
+    pub account: Option<ServiceAccount>,
     /// The groups that the issuer, or the groups file, says the caller is in.
     pub groups: Vec<String>,
     /// The claims that rules ask for, in the places that the policy gave them.

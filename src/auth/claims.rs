@@ -92,7 +92,7 @@ impl Mapping {
             headers.push((name.clone(), HeaderValue::from_bytes(text.as_bytes()).ok()?));
         }
         let claims = self.wanted.iter().map(|path| path.find(claims).cloned()).collect();
-        Some(Identity { user: user.into(), method, issuer, groups, claims, headers, expires: None })
+        Some(Identity { user: user.into(), method, issuer, account: None, groups, claims, headers, expires: None })
     }
 
     fn text(&self, value: &Value) -> Option<String> {

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{basic::Users, claims::Mapping};
 use crate::{
-    config::{self, Allow, Class, HostPattern, Kinds, Network, PathPattern, Paths, Problem, Problems},
-    identity::{Caller, Identity},
+    config::{self, AccountPattern, Allow, Class, HostPattern, Kinds, Network, PathPattern, Paths, Problem, Problems},
+    identity::{Caller, Identity, ServiceAccount},
 };
 
 /// One rule, ready to be matched.
@@ -53,6 +53,7 @@ pub(super) enum Demand {
 pub(super) struct Callers {
     users: Vec<String>,
     groups: Vec<String>,
+    accounts: Vec<AccountPattern>,
     claims: Vec<(usize, Value)>,
     any: Vec<Callers>,
     all: Vec<Callers>,
@@ -154,6 +155,7 @@ impl Callers {
         Self {
             users: config.users.clone(),
             groups: config.groups.clone(),
+            accounts: config.service_accounts.clone(),
             claims: config.claims.iter().map(|(path, value)| (mapping.slot(path), value.clone())).collect(),
             any: config.any.iter().map(|callers| Self::compile(callers, mapping)).collect(),
             all: config.all.iter().map(|callers| Self::compile(callers, mapping)).collect(),
@@ -163,14 +165,17 @@ impl Callers {
     fn include(&self, identity: &Identity) -> bool {
         let user = self.users.is_empty() || self.users.iter().any(|user| **user == *identity.user);
         let group = self.groups.is_empty() || self.groups.iter().any(|group| identity.groups.contains(group));
+        let named = |account: &ServiceAccount| {
+            self.accounts.iter().any(|pattern| pattern.matches(&account.namespace, &account.name))
+        };
+        let account = self.accounts.is_empty() || identity.account.as_ref().is_some_and(named);
         let claim = |(slot, wanted): &(usize, Value)| {
             identity.claims.get(*slot).and_then(Option::as_ref).is_some_and(|claim| holds(claim, wanted))
         };
         let any = self.any.is_empty() || self.any.iter().any(|callers| callers.include(identity));
-        user && group
-            && any
-            && self.claims.iter().all(claim)
-            && self.all.iter().all(|callers| callers.include(identity))
+        let claims = self.claims.iter().all(claim);
+        let all = self.all.iter().all(|callers| callers.include(identity));
+        user && group && account && claims && any && all
     }
 }
 

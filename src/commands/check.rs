@@ -141,6 +141,10 @@ fn described(callers: &Callers) -> String {
             demands.push(format!("{name} {}", entries.join(" or ")));
         }
     }
+    if !callers.service_accounts.is_empty() {
+        let accounts: Vec<_> = callers.service_accounts.iter().map(ToString::to_string).collect();
+        demands.push(format!("service account {}", accounts.join(" or ")));
+    }
     demands.extend(callers.claims.iter().map(|(path, value)| format!("{path} = {value}")));
     let parts = |list: &[Callers]| list.iter().map(|callers| format!("({})", described(callers))).collect::<Vec<_>>();
     demands.extend((!callers.any.is_empty()).then(|| parts(&callers.any).join(" or ")));

@@ -10,6 +10,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod account;
 mod address;
 mod auth;
 mod basic;
@@ -42,6 +43,7 @@ pub(crate) mod units;
 mod upstream;
 mod yaml;
 
+pub use account::AccountPattern;
 pub use address::{Endpoint, Protocol, UpstreamAddress};
 pub use auth::Auth;
 pub use basic::{Basic, Prompt};

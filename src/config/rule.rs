@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    Auth, Credentials, HostPattern, Network, PathPattern, RulePaths,
+    AccountPattern, Auth, Credentials, HostPattern, Network, PathPattern, RulePaths,
     findings::{Findings, closest, member},
     identity::check_claim,
     units,
@@ -121,6 +121,9 @@ pub struct Callers {
     pub users: Vec<String>,
     /// The user is in one of these groups.
     pub groups: Vec<String>,
+    /// The user is one of these service accounts of the Kubernetes cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub service_accounts: Vec<AccountPattern>,
     /// Each claim, by its path, equals the value, or holds it when it is a list or a `scope`.
     pub claims: BTreeMap<String, serde_json::Value>,
     /// One of these is true of the caller.
@@ -144,7 +147,9 @@ impl<'de> Visitor<'de> for AllowVisitor {
     type Value = Allow;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`anyone`, `authenticated`, or a map of `users`, `groups`, `claims`, `any` and `all`")
+        f.write_str(
+            "`anyone`, `authenticated`, or a map of `users`, `groups`, `service_accounts`, `claims`, `any` and `all`",
+        )
     }
 
     fn visit_str<E: Error>(self, class: &str) -> Result<Allow, E> {
@@ -247,8 +252,9 @@ impl Rule {
 
 impl Callers {
     fn check(&self, key: &str, findings: &mut Findings<'_>) {
-        let Self { users, groups, claims, any, all } = self;
-        if users.is_empty() && groups.is_empty() && claims.is_empty() && any.is_empty() && all.is_empty() {
+        let Self { users, groups, service_accounts, claims, any, all } = self;
+        let lists = [users.len(), groups.len(), service_accounts.len(), claims.len(), any.len(), all.len()];
+        if lists.iter().all(|length| *length == 0) {
             let remedy = "name `users`, `groups` or `claims`, or write `allow: authenticated`";
             findings.push(key, "this asks nothing of the caller", remedy);
         }

@@ -96,6 +96,7 @@ mod tests {
             user: user.into(),
             method: Method::Jwt,
             issuer: "corp".into(),
+            account: None,
             groups: Vec::new(),
             claims: Box::default(),
             headers: Vec::new(),

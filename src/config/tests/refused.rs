@@ -201,7 +201,10 @@ fn rules_that_cannot_mean_what_they_say_are_refused() {
         ("rules: [{ methods: GET, allow: anyone }]", "rules[0].methods: this must be a list, not `GET`"),
         ("rules: [{ path: / }]", "rules[0]: `allow` is missing"),
         ("rules: [{ allow: }]", "rules[0].allow: this must be `anyone`, `authenticated`, or a map"),
-        ("rules: [{ allow: true }]", "or a map of `users`, `groups`, `claims`, `any` and `all`, not `true`"),
+        (
+            "rules: [{ allow: true }]",
+            "or a map of `users`, `groups`, `service_accounts`, `claims`, `any` and `all`, not `true`",
+        ),
         ("rules: [{ allow: authentcated }]", "did you mean `authenticated`?"),
         (
             "rules: [{ allow: {} }];auth: { basic: { users_file: u } }",

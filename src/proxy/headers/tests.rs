@@ -92,6 +92,7 @@ fn caller(known: Option<bool>) -> Caller {
         user: "alice".into(),
         method: Method::Jwt,
         issuer: "corp".into(),
+        account: None,
         groups: Vec::new(),
         expires: None,
         claims: Box::default(),
