@@ -48,7 +48,9 @@ pub mod reason;
 pub mod admit;
 
 pub mod auth;
+pub mod fetch;
 pub mod identity;
+pub mod live;
 pub mod sources;
 pub mod target;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::ResolvesServerCert,
@@ -71,6 +71,27 @@ impl Tls {
         server.alpn_protocols = spoken.into_iter().flatten().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Self { config: Arc::new(server), not_after })
     }
+}
+
+/// Reads the certificates of authorities that `key` of the configuration names.
+///
+/// # Errors
+/// The file cannot be read, is not PEM, or holds none that can be used.
+pub(crate) fn authorities(path: &Path, key: &str) -> Result<RootCertStore, Problem> {
+    const REMEDY: &str = "it must hold the authorities' certificates as PEM";
+    let place = || path.display().to_string();
+    let bytes = config::read(path, key)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate = certificate.map_err(|error| Problem::new(place(), format!("not PEM: {error}"), REMEDY))?;
+        roots
+            .add(certificate)
+            .map_err(|error| Problem::new(place(), format!("a certificate in it cannot be used: {error}"), REMEDY))?;
+    }
+    if roots.is_empty() {
+        return Err(Problem::new(place(), "it holds no certificate", REMEDY));
+    }
+    Ok(roots)
 }
 
 /// Reads the certificate chain that `key` of the configuration names, and when its leaf ends.

@@ -41,6 +41,7 @@ mod tests;
 mod token_source;
 pub(crate) mod units;
 mod upstream;
+mod url;
 mod yaml;
 
 pub use account::AccountPattern;
@@ -67,6 +68,7 @@ pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
 pub use token_source::TokenSource;
 pub use upstream::{Upstream, UpstreamTls};
+pub use url::{Url, is_off_limits};
 
 use self::{
     extract::{Extracted, extract},

@@ -1,11 +1,11 @@
 //! Opens connections to the app: where it listens, and what proves that it is the app.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::ServerName,
     version::{TLS12, TLS13},
 };
 use tokio::{
@@ -142,7 +142,7 @@ fn may_pass(error: &io::Error) -> bool {
 impl Tls {
     fn load(config: &UpstreamTls, host: &str) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let roots = problems.keep(authorities(&config.ca));
+        let roots = problems.keep(tls::authorities(&config.ca, "upstream.tls.ca"));
         let name = config.server_name.as_deref().unwrap_or(host);
         let name = problems.keep(ServerName::try_from(name.to_owned()).map_err(|_| {
             let what = format!("`{name}` is not a name that a certificate can have");
@@ -169,23 +169,6 @@ impl Tls {
         client.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { connector: TlsConnector::from(Arc::new(client)), name })
     }
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, Problem> {
-    const REMEDY: &str = "it must hold the authorities' certificates as PEM";
-    let place = || path.display().to_string();
-    let bytes = config::read(path, "upstream.tls.ca")?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate = certificate.map_err(|error| Problem::new(place(), format!("not PEM: {error}"), REMEDY))?;
-        roots
-            .add(certificate)
-            .map_err(|error| Problem::new(place(), format!("a certificate in it cannot be used: {error}"), REMEDY))?;
-    }
-    if roots.is_empty() {
-        return Err(Problem::new(place(), "it holds no certificate", REMEDY));
-    }
-    Ok(roots)
 }
 
 impl std::fmt::Debug for Tls {
