@@ -3,11 +3,11 @@
 use std::{
     str::FromStr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use self::{cache::Cache, keys::KeySet, token::Token};
-use super::claims::{self, ClaimPath, Mapping};
+use self::{cache::Cache, keys::KeySet, terms::Terms, token::Token};
+use super::claims::Mapping;
 use crate::{
     config::{self, Algorithm, Problem, Problems},
     identity::{Identity, Method},
@@ -16,7 +16,9 @@ use crate::{
 };
 
 mod cache;
+mod json;
 mod keys;
+mod terms;
 mod token;
 
 /// Every issuer whose tokens are accepted.
@@ -43,11 +45,9 @@ struct Issuer {
     label: Arc<str>,
     /// The `iss` that its tokens must carry; `None` takes those that no other issuer claims.
     name: Option<String>,
-    audiences: Vec<String>,
     algorithms: Vec<Algorithm>,
     keys: KeySet,
-    leeway: Duration,
-    groups: ClaimPath,
+    terms: Terms,
     /// Where its tokens may be, by the places in [`Issuers::sources`].
     sources: Vec<usize>,
 }
@@ -67,11 +67,9 @@ impl Issuers {
             issuers.push(Issuer {
                 label: config.label().into(),
                 name: config.issuer.clone(),
-                audiences: config.audiences.clone(),
                 algorithms: config.accepted_algorithms(),
                 keys,
-                leeway: config.leeway,
-                groups: ClaimPath::new(&config.groups_claim),
+                terms: Terms::new(config),
                 sources: sources.of(config),
             });
         }
@@ -124,20 +122,10 @@ impl Issuer {
         }
         self.keys.verify(algorithm, token.header.kid.as_deref(), token.message, token.signature)?;
 
-        let leeway = self.leeway.as_secs();
-        let expires = token.time("exp")?.ok_or(Reason::JwtExpired)?.saturating_add(leeway);
-        if expires <= now {
-            return Err(Reason::JwtExpired);
-        }
-        if token.time("nbf")?.is_some_and(|not_before| not_before > now.saturating_add(leeway)) {
-            return Err(Reason::JwtNotYetValid);
-        }
-        if !self.audiences.is_empty() && !token.is_for(&self.audiences) {
-            return Err(Reason::JwtAudience);
-        }
-        let groups = claims::groups(self.groups.find(&token.claims)).ok_or(Reason::JwtClaim)?;
+        let expires = self.terms.check(token, now)?;
+        let subject = self.terms.subject(token)?;
         let mut identity = mapping
-            .identify(Method::Jwt, self.label.clone(), token.subject()?, groups, &token.claims)
+            .identify(Method::Jwt, self.label.clone(), subject.user, subject.groups, &token.claims)
             .ok_or(Reason::JwtClaim)?;
         identity.expires = Some(expires);
         Ok((identity, expires))
