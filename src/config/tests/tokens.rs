@@ -1,4 +1,4 @@
-//! What an issuer's tokens cannot be asked for.
+//! What an issuer's tokens cannot be asked for, and how many of them cannot be remembered.
 
 use super::refused::refused;
 
@@ -31,5 +31,8 @@ fn what_tokens_are_asked_for_must_mean_something() {
             "required_claims.a: a map that is not `{ present: true }`",
         ),
         ("auth: { jwt: [{ required_claims: { a..b: c }, keys: { file: a } }] }", "`a..b` is no path to a claim"),
+        ("auth: { token_cache: { entries: 10000001 } }", "auth.token_cache.entries: 10000001 are more than 10000000"),
+        ("auth: { token_cache: { bytes: 65GiB } }", "auth.token_cache.bytes: more than 64GiB"),
+        ("auth: { token_cache: { size: 1 } }", "auth.token_cache.size"),
     ]);
 }
