@@ -54,7 +54,7 @@ impl Terms {
             typ: config.typ.as_deref().map(media_type),
             audiences: config.audiences.clone(),
             leeway: config.leeway.as_secs(),
-            max_lifetime: (!config.max_lifetime.is_zero()).then(|| config.max_lifetime.as_secs()),
+            max_lifetime: (!config.max_lifetime.is_zero()).then_some(config.max_lifetime.as_secs()),
             required: required.collect(),
             subject: ClaimPath::new(&config.subject_claim),
             groups: ClaimPath::new(&config.groups_claim),
