@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{Admin, Health},
-    auth::{Policy, basic::Hashing},
+    auth::{CacheGauges, Policy, basic::Hashing},
     config::{Config, ListenAddress, Problem, Problems},
     cors::Terms,
     origin::Trust,
@@ -128,7 +128,7 @@ impl App {
     /// # Errors
     /// The operating system refused a thread or a runtime.
     pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { compiled: Compiled { config, tls, policy, connector, .. }, listener, admin, .. } = self;
+        let Self { compiled: Compiled { config, tls, mut policy, connector, .. }, listener, admin, .. } = self;
         let rules = config.rules.iter().enumerate().map(|(i, rule)| rule.label(i)).collect();
         let metrics = Arc::new(Metrics::new(rules, tls.as_ref().map(|tls| tls.not_after)));
         let log = Arc::new(AccessLog::start(config.log.access, metrics.log_lines_lost.clone())?);
@@ -145,6 +145,8 @@ impl App {
             cut: cut.clone(),
         };
         let places = Arc::new(Semaphore::new(config.limits.max_in_flight.get()));
+        let (entries, bytes) = (metrics.token_cache_entries.clone(), metrics.token_cache_bytes.clone());
+        policy.show_cache_in(CacheGauges { entries, bytes });
         let policy = Arc::new(policy);
         let hashing = Hashing::new();
         let cors = Terms::compile(&config.cors);

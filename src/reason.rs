@@ -56,6 +56,10 @@ reasons! {
     JwtIssuer = UNAUTHORIZED "jwt_issuer" "The token's issuer is not accepted.",
     /// `aud` does not name us, or is missing.
     JwtAudience = UNAUTHORIZED "jwt_audience" "The token is meant for another audience.",
+    /// `typ` is not the one that the issuer's tokens must have, or is missing.
+    JwtType = UNAUTHORIZED "jwt_type" "The token is of another type.",
+    /// `exp` is too long after `iat`.
+    JwtLifetime = UNAUTHORIZED "jwt_lifetime" "The token lasts for longer than is accepted.",
     /// A claim that is needed is missing or of the wrong type.
     JwtClaim = UNAUTHORIZED "jwt_claim" "A claim of the token is missing or not acceptable.",
     /// Not the form of RFC 7617.

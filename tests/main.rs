@@ -49,6 +49,7 @@ mod startup;
 mod streaming;
 mod tls;
 mod token_sources;
+mod tokens;
 mod trusted_proxies;
 mod unix_listener;
 mod upstream;

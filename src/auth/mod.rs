@@ -1,6 +1,7 @@
 //! Who is calling, and may they.
 
 pub use guard::{Guard, Permitted};
+pub use jwt::CacheGauges;
 pub use need::{Learned, Need};
 pub use policy::{Decision, Pending, Policy};
 

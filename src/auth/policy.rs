@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use super::{
     basic::{Credentials, User, Users},
     claims::Mapping,
-    jwt::{Authentic, Issuers},
+    jwt::{Authentic, CacheGauges, Issuers},
     need::{Learned, Need},
     pages,
     rules::{self, Asked, Demand, Rule},
@@ -92,7 +92,7 @@ impl Policy {
         let mut problems = Problems::default();
         let mut warnings = Vec::new();
         let mapping = problems.keep(Mapping::compile(&config.identity));
-        let issuers = problems.keep(Issuers::compile(&config.auth.jwt)).map(|(issuers, left_out)| {
+        let issuers = problems.keep(Issuers::compile(&config.auth)).map(|(issuers, left_out)| {
             warnings.extend(left_out);
             (!config.auth.jwt.is_empty()).then_some(issuers)
         });
@@ -126,6 +126,13 @@ impl Policy {
                 problems.or((policy, warnings))
             }
             _ => Err(problems),
+        }
+    }
+
+    /// From now on shows in `gauges` how many verified tokens are remembered.
+    pub fn show_cache_in(&mut self, gauges: CacheGauges) {
+        if let Some(issuers) = &mut self.issuers {
+            issuers.show_cache_in(gauges);
         }
     }
 

@@ -181,7 +181,7 @@ impl Callers {
 
 /// Whether `claim` is `wanted`, or holds it: as an entry of a list, or as a word of a space-separated list, the form of
 /// `scope` (RFC 8693 section 4.2). Of several wanted values one is enough.
-fn holds(claim: &Value, wanted: &Value) -> bool {
+pub(super) fn holds(claim: &Value, wanted: &Value) -> bool {
     if let Value::Array(choices) = wanted {
         return choices.iter().any(|choice| holds(claim, choice));
     }

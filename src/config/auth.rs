@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Basic, Jwt, Origin, Rule,
+    Basic, Jwt, Origin, Rule, TokenCache,
     credentials::PASSWORDS,
     findings::{Findings, member},
 };
@@ -16,6 +16,8 @@ use super::{
 pub struct Auth {
     /// Issuers whose tokens are accepted.
     pub jwt: Vec<Jwt>,
+    /// How many of their tokens are remembered once they were verified.
+    pub token_cache: TokenCache,
     /// Passwords.
     pub basic: Option<Basic>,
     /// Origins, besides that of the request itself, whose pages may open a WebSocket with a cookie or a password.
@@ -48,6 +50,7 @@ impl Auth {
                 findings.push(key, what, "give each a `name`");
             }
         }
+        self.token_cache.check("auth.token_cache", findings);
         if let Some(basic) = &self.basic {
             basic.check(findings);
         }

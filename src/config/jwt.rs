@@ -1,8 +1,9 @@
 //! One issuer whose tokens are accepted, and what is asked of them.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
+use serde_json::{Value, json};
 
 use super::{
     Keys, TokenSource,
@@ -31,9 +32,23 @@ pub struct Jwt {
     /// How far the issuer's clock may be off ours.
     #[serde(default = "leeway", with = "units::duration")]
     pub leeway: Duration,
+    /// The type that the header of its tokens must name (RFC 8725 section 3.11), like `at+jwt`; case, and `application/`
+    /// before it, do not count. Absent = it is not looked at.
+    #[serde(default, deserialize_with = "units::given", skip_serializing_if = "Option::is_none")]
+    pub typ: Option<String>,
+    /// The longest time from `iat` to `exp`. 0 = any, and `iat` need not be there.
+    #[serde(default, with = "units::duration")]
+    pub max_lifetime: Duration,
+    /// Claims that each token must have, by their paths: one that equals the value, or is a list or `scope` that holds it; of
+    /// a list of values one is enough. `{ present: true }` stands for whatever is neither null nor empty.
+    #[serde(default)]
+    pub required_claims: BTreeMap<String, Value>,
     /// Where its tokens may be, in the order in which they are looked for.
     #[serde(default = "TokenSource::defaults")]
     pub token_from: Vec<TokenSource>,
+    /// The claim that names the user: a dotted path or a JSON pointer, like `groups_claim`.
+    #[serde(default = "subject_claim")]
+    pub subject_claim: String,
     /// The claim that lists the groups: a dotted path (`realm_access.roles`) or a JSON pointer.
     #[serde(default = "groups_claim")]
     pub groups_claim: String,
@@ -69,6 +84,10 @@ fn leeway() -> Duration {
     Duration::from_secs(30)
 }
 
+fn subject_claim() -> String {
+    "sub".to_owned()
+}
+
 fn groups_claim() -> String {
     "groups".to_owned()
 }
@@ -89,6 +108,24 @@ impl Algorithm {
 }
 
 impl Jwt {
+    /// An issuer with these keys, of which nothing else is known.
+    pub fn new(keys: Keys) -> Self {
+        Self {
+            name: None,
+            issuer: None,
+            audiences: Vec::new(),
+            algorithms: None,
+            keys,
+            leeway: leeway(),
+            typ: None,
+            max_lifetime: Duration::ZERO,
+            required_claims: BTreeMap::new(),
+            token_from: TokenSource::defaults(),
+            subject_claim: subject_claim(),
+            groups_claim: groups_claim(),
+        }
+    }
+
     /// The label in logs and metrics.
     pub fn label(&self) -> String {
         let host = |issuer: &String| {
@@ -113,8 +150,26 @@ impl Jwt {
         if self.audiences.iter().any(String::is_empty) {
             findings.push(member(key, "audiences"), "an audience is empty", "take it out");
         }
-        if let Err(what) = check_claim(&self.groups_claim) {
-            findings.push(member(key, "groups_claim"), what, "");
+        for (name, path) in [("subject_claim", &self.subject_claim), ("groups_claim", &self.groups_claim)] {
+            if let Err(what) = check_claim(path) {
+                findings.push(member(key, name), what, "");
+            }
+        }
+        if self.typ.as_ref().is_some_and(|typ| !is_media_type(typ)) {
+            findings.push(member(key, "typ"), "this is not a media type", "write it like `at+jwt`");
+        }
+        if !self.max_lifetime.is_zero() && self.max_lifetime < Duration::from_secs(1) {
+            let what = "times in tokens are whole seconds, so that no token would be accepted";
+            findings.push(member(key, "max_lifetime"), what, "set it to 1s or more");
+        }
+        for (path, value) in &self.required_claims {
+            let key = member(&member(key, "required_claims"), path);
+            if let Err(what) = check_claim(path) {
+                findings.push(&key, what, "");
+            }
+            if let Err((what, remedy)) = check_wanted(value) {
+                findings.push(key, what, remedy);
+            }
         }
         TokenSource::check_all(&self.token_from, key, findings);
         let accepted = self.accepted_algorithms();
@@ -136,5 +191,36 @@ impl Jwt {
             };
             findings.push(member(key, "algorithms"), what, format!("choose among {fitting:?}"));
         }
+    }
+}
+
+/// Whether `name` is a media type, with or without its first part (RFC 6838 section 4.2).
+fn is_media_type(name: &str) -> bool {
+    let is_part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "!#$&-^_.+".contains(c))
+    };
+    match name.split_once('/') {
+        Some((kind, subtype)) => is_part(kind) && is_part(subtype),
+        None => is_part(name),
+    }
+}
+
+/// What is wrong with a value that a claim must have, and what to do about it.
+fn check_wanted(value: &Value) -> Result<(), (&'static str, &'static str)> {
+    let presence = "for whatever value it has, write `{ present: true }`";
+    match value {
+        Value::Null => Err(("there is no value", presence)),
+        Value::String(text) if text.is_empty() => Err(("the value is empty", presence)),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+        Value::Array(values) if values.is_empty() => {
+            Err(("the list is empty, so that no token is accepted", "name the values, of which one is enough"))
+        }
+        Value::Array(values) if values.iter().any(|value| value.is_array() || value.is_object()) => {
+            Err(("a value in the list is itself a list or a map", "write text, numbers, true or false"))
+        }
+        Value::Array(values) => values.iter().try_for_each(check_wanted),
+        Value::Object(_) if *value == json!({ "present": true }) => Ok(()),
+        Value::Object(_) => Err(("a map that is not `{ present: true }`", "write a value, or a list of values")),
     }
 }

@@ -38,6 +38,7 @@ mod problems;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod token_cache;
 mod token_source;
 pub(crate) mod units;
 mod upstream;
@@ -66,6 +67,7 @@ pub use path::PathPattern;
 pub use paths::{Handling, Paths, RulePaths};
 pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
+pub use token_cache::TokenCache;
 pub use token_source::TokenSource;
 pub use upstream::{Upstream, UpstreamTls};
 pub use url::{Url, is_off_limits};

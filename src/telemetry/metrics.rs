@@ -35,6 +35,10 @@ pub struct Metrics {
     decisions: Handles<DecisionLabels>,
     rules: Vec<String>,
     token_cache: [Counter; 2],
+    /// Verified tokens that are remembered.
+    pub token_cache_entries: Gauge,
+    /// The memory that these take.
+    pub token_cache_bytes: Gauge,
     password_cache: [Counter; 2],
     connection_errors: Family<ErrorLabels, Counter>,
     handshakes: Family<ResultLabels, Counter>,
@@ -121,6 +125,11 @@ impl Metrics {
         let token_cache = results("token_cache", "Look-ups of verified tokens");
         let password_cache = results("password_cache", "Look-ups of verified passwords");
 
+        let (token_cache_entries, token_cache_bytes) = (Gauge::default(), Gauge::default());
+        registry.register("token_cache_entries", "Verified tokens that are remembered", token_cache_entries.clone());
+        let help = "Memory that remembered tokens take";
+        registry.register_with_unit("token_cache", help, Unit::Bytes, token_cache_bytes.clone());
+
         let connection_errors = Family::default();
         registry.register("connection_errors", "Connections that ended in an error", connection_errors.clone());
         let handshakes = Family::default();
@@ -165,6 +174,8 @@ impl Metrics {
             decisions,
             rules,
             token_cache,
+            token_cache_entries,
+            token_cache_bytes,
             password_cache,
             connection_errors,
             handshakes,

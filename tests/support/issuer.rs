@@ -101,7 +101,14 @@ impl Issuer {
         format!("{message}.{signature}")
     }
 
-    fn key_id(&self) -> String {
+    /// The signature of these bytes, whatever they are.
+    pub(crate) fn signature(&self, message: &[u8], algorithm: Algorithm) -> Vec<u8> {
+        let text = jsonwebtoken::crypto::sign(message, &self.private, algorithm).unwrap();
+        URL_SAFE_NO_PAD.decode(text).unwrap()
+    }
+
+    /// The id of the key.
+    pub(crate) fn key_id(&self) -> String {
         format!("{:?}-1", self.algorithm)
     }
 }

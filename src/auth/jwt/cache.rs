@@ -1,17 +1,20 @@
 //! Tokens whose signature was verified, so that a warm request pays for a lookup and not for a signature.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::identity::Identity;
+use prometheus_client::metrics::gauge::Gauge;
 
-/// Tokens in each of the two generations.
-const CAPACITY: usize = 32 * 1024;
+use self::weight::weight;
+use crate::{config, identity::Identity};
 
-/// Bytes of tokens in each of the two generations.
-const CAPACITY_BYTES: usize = 16 * 1024 * 1024;
+mod weight;
+
+/// How many entries that were used get another round before one is dropped although it was: a bound on how long an
+/// insertion may hold the lock.
+const SECOND_CHANCES: usize = 64;
 
 /// The last bytes of a token: the end of its signature, which nobody can choose for a token that gets in. Hashing these
 /// instead of a thousand bytes is half the cost of a hit.
@@ -19,123 +22,137 @@ type Tail = [u8; 16];
 
 /// Verified tokens and whom they stand for.
 ///
-/// A hit compares the whole token, so two tokens never share an entry. Only tokens that were verified get in, and the
-/// cache lives and dies with the keys that verified them: new keys, new cache. Two generations bound it without any
-/// bookkeeping on a hit: when the young one is full it becomes the old one, and what is used again moves back.
+/// A hit compares the whole token, so two tokens never share an entry; and an entry counts only while its issuer has the
+/// keys that verified it. Only tokens that were verified get in, so nobody can push others out with what they made up.
+/// The lock is held for a look-up or an insertion, never while a signature is checked.
+///
+/// The bound is exact, in entries and in bytes. What came first goes first, but for those that were used since: they get
+/// another round.
 #[derive(Debug)]
 pub(super) struct Cache {
-    generations: Mutex<Generations>,
-    capacity: usize,
+    entries: Mutex<Entries>,
+    limit: Limit,
+    gauges: CacheGauges,
+}
+
+/// Where it is shown how much the cache holds.
+#[derive(Clone, Debug, Default)]
+pub struct CacheGauges {
+    /// Tokens.
+    pub entries: Gauge,
+    /// The memory that they take, as it is counted.
+    pub bytes: Gauge,
+}
+
+/// What a verified token stands for.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) identity: Arc<Identity>,
+    /// The issuer, by its place.
+    pub(super) issuer: usize,
+    /// Which of the issuer's key sets verified it.
+    pub(super) generation: u64,
+    /// Until when it is good, in seconds, with the leeway.
+    pub(super) expires: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    entries: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<Tail, Entry>,
-    old: HashMap<Tail, Entry>,
-    young_bytes: usize,
+struct Entries {
+    kept: HashMap<Tail, Kept>,
+    /// Each that is kept, once; the one that is to be looked at next comes first.
+    order: VecDeque<Tail>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Kept {
     token: Box<str>,
-    identity: Arc<Identity>,
-    /// The issuer, by its place.
-    issuer: usize,
-    expires: u64,
+    entry: Entry,
+    bytes: usize,
+    used: bool,
 }
 
 impl Cache {
-    /// Whom `token` stands for and whose it is, when it was verified before and `now` (in seconds) is before its end.
-    pub(super) fn find(&self, token: &[u8], now: u64) -> Option<(Arc<Identity>, usize)> {
-        let tail: &Tail = token.last_chunk()?;
-        // Held for a lookup only, and by one thread unless there are several workers.
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |entry: &Entry| entry.token.as_bytes() == token && now < entry.expires;
-        if let Some(entry) = generations.young.get(tail) {
-            return fits(entry).then(|| (entry.identity.clone(), entry.issuer));
-        }
-        let entry = generations.old.remove(tail).filter(fits)?;
-        let known = (entry.identity.clone(), entry.issuer);
-        generations.insert(*tail, entry, self.capacity);
-        Some(known)
+    pub(super) fn new(config: &config::TokenCache) -> Self {
+        let limit = Limit { entries: config.entries, bytes: usize::try_from(config.bytes).unwrap_or(usize::MAX) };
+        Self { entries: Mutex::default(), limit, gauges: CacheGauges::default() }
     }
 
-    /// Remembers that `token` of this issuer was verified and is good until `expires` (in seconds).
-    pub(super) fn insert(&self, token: &str, identity: Arc<Identity>, issuer: usize, expires: u64) {
+    /// From now on shows in `gauges` how much it holds.
+    pub(super) fn show_in(&mut self, gauges: CacheGauges) {
+        self.gauges = gauges;
+    }
+
+    /// What `token` stands for, when it was verified before, `now` (in seconds) is before its end, and `generation` says
+    /// that its issuer still has the keys that verified it.
+    pub(super) fn find(&self, token: &[u8], now: u64, generation: impl FnOnce(usize) -> u64) -> Option<Entry> {
+        let mut entries = self.lock();
+        let kept = entries.kept.get_mut(token.last_chunk::<16>()?)?;
+        let known = kept.token.as_bytes() == token
+            && now < kept.entry.expires
+            && kept.entry.generation == generation(kept.entry.issuer);
+        kept.used |= known;
+        known.then(|| kept.entry.clone())
+    }
+
+    /// Remembers at `now` (in seconds) what `token`, which was verified, stands for.
+    pub(super) fn insert(&self, token: &str, entry: Entry, now: u64) {
         let Some(tail) = token.as_bytes().last_chunk() else { return };
-        let entry = Entry { token: token.into(), identity, issuer, expires };
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.insert(*tail, entry, self.capacity);
-    }
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self { generations: Mutex::default(), capacity: CAPACITY }
-    }
-}
-
-impl Generations {
-    fn insert(&mut self, tail: Tail, entry: Entry, capacity: usize) {
-        if self.young.len() >= capacity || self.young_bytes + entry.token.len() > CAPACITY_BYTES {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
+        let bytes = weight(token, &entry.identity);
+        if self.limit.entries == 0 || bytes > self.limit.bytes {
+            return;
         }
-        self.young_bytes += entry.token.len();
-        self.young.insert(tail, entry);
+        let kept = Kept { token: token.into(), entry, bytes, used: false };
+        let mut entries = self.lock();
+        entries.insert(*tail, kept, self.limit, now);
+        self.gauges.entries.set(i64::try_from(entries.order.len()).unwrap_or(i64::MAX));
+        self.gauges.bytes.set(i64::try_from(entries.bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Nothing panics while it holds the lock; if something did, the entries would still be whole.
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn insert(&mut self, tail: Tail, kept: Kept, limit: Limit, now: u64) {
+        if let Some(old) = self.kept.remove(&tail) {
+            // Rare enough to look through all: its keys have gone, or it ends like this one.
+            self.order.retain(|other| *other != tail);
+            self.bytes -= old.bytes;
+        }
+        while self.order.len() >= limit.entries || self.bytes + kept.bytes > limit.bytes {
+            self.drop_one(now);
+        }
+        self.order.push_back(tail);
+        self.bytes += kept.bytes;
+        self.kept.insert(tail, kept);
+    }
+
+    /// Drops the first that was not used, or can be used no more, or has had its chances.
+    fn drop_one(&mut self, now: u64) {
+        for chances in (0..=SECOND_CHANCES).rev() {
+            let Some(tail) = self.order.pop_front() else { return };
+            match self.kept.get_mut(&tail) {
+                Some(kept) if kept.used && chances > 0 && now < kept.entry.expires => {
+                    kept.used = false;
+                    self.order.push_back(tail);
+                }
+                _ => {
+                    self.bytes -= self.kept.remove(&tail).map_or(0, |kept| kept.bytes);
+                    return;
+                }
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::Method;
-
-    fn identity(user: &str) -> Arc<Identity> {
-        Arc::new(Identity {
-            user: user.into(),
-            method: Method::Jwt,
-            issuer: "corp".into(),
-            account: None,
-            groups: Vec::new(),
-            claims: Box::default(),
-            headers: Vec::new(),
-            expires: None,
-        })
-    }
-
-    fn user(cache: &Cache, token: &str, now: u64) -> Option<String> {
-        cache.find(token.as_bytes(), now).map(|(identity, _)| identity.user.to_string())
-    }
-
-    #[test]
-    fn an_entry_ends_with_its_token() {
-        let cache = Cache::default();
-        cache.insert("header.payload.0123456789abcdef", identity("alice"), 0, 10);
-        assert_eq!(user(&cache, "header.payload.0123456789abcdef", 9).as_deref(), Some("alice"));
-        assert_eq!(user(&cache, "header.payload.0123456789abcdef", 10), None);
-    }
-
-    #[test]
-    fn tokens_that_end_alike_never_share_an_entry() {
-        let cache = Cache::default();
-        cache.insert("header.alice.0123456789abcdef", identity("alice"), 0, 10);
-        assert_eq!(user(&cache, "header.mallo.0123456789abcdef", 1), None);
-        cache.insert("header.bobby.0123456789abcdef", identity("bob"), 0, 10);
-        assert_eq!(user(&cache, "header.bobby.0123456789abcdef", 1).as_deref(), Some("bob"));
-        assert_eq!(user(&cache, "header.alice.0123456789abcdef", 1), None);
-    }
-
-    #[test]
-    fn it_is_bounded_and_keeps_what_is_used() {
-        let cache = Cache { capacity: 4, ..Cache::default() };
-        let token = |n: usize| format!("header.payload.{n:016}");
-        for n in 0..40 {
-            cache.insert(&token(n), identity(&n.to_string()), 0, 10);
-            assert_eq!(user(&cache, &token(0), 1).as_deref(), Some("0"), "used each time, so still there");
-            let generations = cache.generations.lock().unwrap_or_else(PoisonError::into_inner);
-            assert!(generations.young.len() + generations.old.len() <= 8);
-        }
-        assert_eq!(user(&cache, &token(1), 1), None);
-    }
-}
+mod tests;

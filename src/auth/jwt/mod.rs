@@ -3,11 +3,17 @@
 use std::{
     str::FromStr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use self::{cache::Cache, keys::KeySet, token::Token};
-use super::claims::{self, ClaimPath, Mapping};
+pub use self::cache::CacheGauges;
+use self::{
+    cache::{Cache, Entry},
+    keys::KeySet,
+    terms::Terms,
+    token::Token,
+};
+use super::claims::Mapping;
 use crate::{
     config::{self, Algorithm, Problem, Problems},
     identity::{Identity, Method},
@@ -16,7 +22,9 @@ use crate::{
 };
 
 mod cache;
+mod json;
 mod keys;
+mod terms;
 mod token;
 
 /// Every issuer whose tokens are accepted.
@@ -43,23 +51,22 @@ struct Issuer {
     label: Arc<str>,
     /// The `iss` that its tokens must carry; `None` takes those that no other issuer claims.
     name: Option<String>,
-    audiences: Vec<String>,
     algorithms: Vec<Algorithm>,
     keys: KeySet,
-    leeway: Duration,
-    groups: ClaimPath,
+    terms: Terms,
     /// Where its tokens may be, by the places in [`Issuers::sources`].
     sources: Vec<usize>,
 }
 
 impl Issuers {
     /// Reads the keys of every issuer. The second value lists what works but deserves a look.
-    pub(super) fn compile(config: &[config::Jwt]) -> Result<(Self, Vec<Problem>), Problems> {
+    pub(super) fn compile(config: &config::Auth) -> Result<(Self, Vec<Problem>), Problems> {
         let mut problems = Problems::default();
         let mut warnings = Vec::new();
         let mut issuers = Vec::new();
-        let sources = Sources::new(config);
-        for (i, config) in config.iter().enumerate() {
+        let sources = Sources::new(&config.jwt);
+        let cache = Cache::new(&config.token_cache);
+        for (i, config) in config.jwt.iter().enumerate() {
             let Some((keys, left_out)) = problems.keep(KeySet::load(config, &format!("auth.jwt[{i}]"))) else {
                 continue;
             };
@@ -67,15 +74,18 @@ impl Issuers {
             issuers.push(Issuer {
                 label: config.label().into(),
                 name: config.issuer.clone(),
-                audiences: config.audiences.clone(),
                 algorithms: config.accepted_algorithms(),
                 keys,
-                leeway: config.leeway,
-                groups: ClaimPath::new(&config.groups_claim),
+                terms: Terms::new(config),
                 sources: sources.of(config),
             });
         }
-        problems.or((Self { issuers, sources, cache: Cache::default() }, warnings))
+        problems.or((Self { issuers, sources, cache }, warnings))
+    }
+
+    /// From now on shows in `gauges` how much is remembered.
+    pub(super) fn show_cache_in(&mut self, gauges: CacheGauges) {
+        self.cache.show_in(gauges);
     }
 
     /// Whom `token`, which was in this `source`, stands for at `now`.
@@ -88,7 +98,8 @@ impl Issuers {
     ) -> Result<Authentic, Reason> {
         // A clock before 1970 makes every `nbf` lie in the future: it fails closed.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if let Some((identity, issuer)) = self.cache.find(token, now) {
+        let generation = |issuer: usize| self.issuers[issuer].keys.generation();
+        if let Some(Entry { identity, issuer, .. }) = self.cache.find(token, now, generation) {
             self.issuers[issuer].accepts_from(source)?;
             return Ok(Authentic { identity, issuer, remembered: true });
         }
@@ -97,9 +108,9 @@ impl Issuers {
         let place = self.issuer(parsed.issuer()?).ok_or(Reason::JwtIssuer)?;
         let issuer = &self.issuers[place];
         issuer.accepts_from(source)?;
-        let (identity, expires) = issuer.verify(&parsed, now, mapping)?;
-        let identity = Arc::new(identity);
-        self.cache.insert(token, identity.clone(), place, expires);
+        let entry = issuer.verify(&parsed, place, now, mapping)?;
+        let identity = entry.identity.clone();
+        self.cache.insert(token, entry, now);
         Ok(Authentic { identity, issuer: place, remembered: false })
     }
 
@@ -116,30 +127,22 @@ impl Issuer {
         if self.sources.contains(&source) { Ok(()) } else { Err(Reason::JwtIssuer) }
     }
 
-    /// Checks the signature, then the claims: what an unsigned token says is nobody's business.
-    fn verify(&self, token: &Token<'_>, now: u64, mapping: &Mapping) -> Result<(Identity, u64), Reason> {
+    /// Checks the signature, then the claims: what an unsigned token says is nobody's business. What is proved is bound to
+    /// the very keys that proved it. `place` is the issuer's own.
+    fn verify(&self, token: &Token<'_>, place: usize, now: u64, mapping: &Mapping) -> Result<Entry, Reason> {
         let algorithm = Algorithm::from_str(&token.header.alg).map_err(|_| Reason::JwtAlgorithm)?;
         if !self.algorithms.contains(&algorithm) {
             return Err(Reason::JwtAlgorithm);
         }
-        self.keys.verify(algorithm, token.header.kid.as_deref(), token.message, token.signature)?;
+        let keys = &self.keys;
+        keys.verify(algorithm, token.header.kid.as_deref(), token.message, token.signature)?;
 
-        let leeway = self.leeway.as_secs();
-        let expires = token.time("exp")?.ok_or(Reason::JwtExpired)?.saturating_add(leeway);
-        if expires <= now {
-            return Err(Reason::JwtExpired);
-        }
-        if token.time("nbf")?.is_some_and(|not_before| not_before > now.saturating_add(leeway)) {
-            return Err(Reason::JwtNotYetValid);
-        }
-        if !self.audiences.is_empty() && !token.is_for(&self.audiences) {
-            return Err(Reason::JwtAudience);
-        }
-        let groups = claims::groups(self.groups.find(&token.claims)).ok_or(Reason::JwtClaim)?;
+        let expires = self.terms.check(token, now)?;
+        let subject = self.terms.subject(token)?;
         let mut identity = mapping
-            .identify(Method::Jwt, self.label.clone(), token.subject()?, groups, &token.claims)
+            .identify(Method::Jwt, self.label.clone(), subject.user, subject.groups, &token.claims)
             .ok_or(Reason::JwtClaim)?;
         identity.expires = Some(expires);
-        Ok((identity, expires))
+        Ok(Entry { identity: Arc::new(identity), issuer: place, generation: keys.generation(), expires })
     }
 }

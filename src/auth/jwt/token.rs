@@ -1,14 +1,9 @@
 //! A token taken apart (RFC 7515, RFC 7519): strict where a second reader could read something else.
 
-use std::fmt;
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, IgnoredAny, MapAccess, Visitor},
-};
 use serde_json::{Map, Value};
 
+use super::json;
 use crate::reason::Reason;
 
 /// The longest token looked at. Real ones have at most a few kB; apps refuse headers of more than 8.
@@ -30,21 +25,45 @@ pub(super) struct Token<'a> {
     pub(super) signature: &'a str,
 }
 
-/// The members of a JOSE header that decide something.
-#[derive(Debug, Deserialize)]
+/// The members of a JOSE header that decide something. Others are not looked at: `jwk`, `jku`, `x5c` and `x5u` name the key
+/// that the sender would like to be believed by (RFC 8725 section 3.10), and honest issuers send them too.
+#[derive(Debug)]
 pub(super) struct Header {
     pub(super) alg: String,
     pub(super) kid: Option<String>,
-    // Extensions that change what is signed or what the payload means (RFC 7515 section 4.1.11, RFC 7797,
-    // RFC 7516). We implement none of them, so none may be present, not even as null.
-    #[serde(default, rename = "crit", deserialize_with = "refuse")]
-    _crit: (),
-    #[serde(default, rename = "b64", deserialize_with = "refuse")]
-    _b64: (),
-    #[serde(default, rename = "zip", deserialize_with = "refuse")]
-    _zip: (),
-    #[serde(default, rename = "enc", deserialize_with = "refuse")]
-    _enc: (),
+    /// The type, if it says one.
+    pub(super) typ: Option<String>,
+}
+
+/// Extensions that change what is signed or what the payload means (RFC 7515 section 4.1.11, RFC 7797, RFC 7516). We
+/// implement none of them, so none may be present, not even as null.
+const EXTENSIONS: [&str; 4] = ["crit", "b64", "zip", "enc"];
+
+impl Header {
+    /// What `json` says, unless it has no `alg`, a member of the wrong type, an extension, or says that the payload is
+    /// itself a token (RFC 7519 section 5.2).
+    fn read(json: &Map<String, Value>) -> Option<Self> {
+        let text = |name: &str| match json.get(name) {
+            None => Some(None),
+            Some(value) => value.as_str().map(Some),
+        };
+        let nested = text("cty")?.is_some_and(|content| media_type(content) == "jwt");
+        if nested || EXTENSIONS.iter().any(|name| json.contains_key(*name)) {
+            return None;
+        }
+        let owned = |text: &str| text.to_owned();
+        Some(Self { alg: text("alg")?.map(owned)?, kid: text("kid")?.map(owned), typ: text("typ")?.map(owned) })
+    }
+}
+
+/// `name` in the form in which two media types are compared: in lower case, and without the `application/` that may be
+/// left out (RFC 7515 section 4.1.9).
+pub(super) fn media_type(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    match name.strip_prefix("application/") {
+        Some(rest) if !rest.contains('/') => rest.to_owned(),
+        _ => name,
+    }
 }
 
 impl<'a> Token<'a> {
@@ -57,19 +76,14 @@ impl<'a> Token<'a> {
         if payload.contains('.') {
             return Err(Reason::JwtMalformed);
         }
-        let header = serde_json::from_slice(&decode(header)?).map_err(|_| Reason::JwtMalformed)?;
-        let Object(claims) = serde_json::from_slice(&decode(payload)?).map_err(|_| Reason::JwtMalformed)?;
+        let header = json::object(&decode(header)?).as_ref().and_then(Header::read).ok_or(Reason::JwtMalformed)?;
+        let claims = json::object(&decode(payload)?).ok_or(Reason::JwtMalformed)?;
         Ok(Self { header, claims: Value::Object(claims), message, signature })
     }
 
     /// The `iss`, when there is one.
     pub(super) fn issuer(&self) -> Result<Option<&str>, Reason> {
-        self.text("iss", Reason::JwtIssuer)
-    }
-
-    /// The `sub`.
-    pub(super) fn subject(&self) -> Result<&str, Reason> {
-        self.text("sub", Reason::JwtClaim)?.filter(|subject| !subject.is_empty()).ok_or(Reason::JwtClaim)
+        self.claims.get("iss").map(|value| value.as_str().ok_or(Reason::JwtIssuer)).transpose()
     }
 
     /// Whether `aud`, a string or a list of strings, names one of `accepted`.
@@ -89,48 +103,10 @@ impl<'a> Token<'a> {
             Some(value) => value.as_u64().filter(|seconds| *seconds <= LATEST).map(Some).ok_or(Reason::JwtClaim),
         }
     }
-
-    fn text(&self, claim: &str, wrong_type: Reason) -> Result<Option<&str>, Reason> {
-        self.claims.get(claim).map(|value| value.as_str().ok_or(wrong_type)).transpose()
-    }
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Reason> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::JwtMalformed)
-}
-
-fn refuse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    IgnoredAny::deserialize(deserializer)?;
-    Err(de::Error::custom("an extension that is not supported"))
-}
-
-/// A JSON object without duplicate members at its top level: with one, two readers see two different claims.
-struct Object(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Unique;
-
-        impl<'de> Visitor<'de> for Unique {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
-                let mut map = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Value>()? {
-                    if map.insert(key, value).is_some() {
-                        return Err(de::Error::custom("a duplicate member"));
-                    }
-                }
-                Ok(Object(map))
-            }
-        }
-
-        deserializer.deserialize_map(Unique)
-    }
 }
 
 #[cfg(test)]
@@ -148,7 +124,8 @@ mod tests {
         let text = token(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, r#"{"iss":"i","sub":"s","exp":5}"#);
         let token = Token::parse(&text).unwrap();
         assert_eq!((token.header.alg.as_str(), token.header.kid.as_deref()), ("ES256", Some("k")));
-        assert_eq!((token.issuer(), token.subject(), token.time("exp")), (Ok(Some("i")), Ok("s"), Ok(Some(5))));
+        assert_eq!(token.header.typ.as_deref(), Some("at+jwt"));
+        assert_eq!((token.issuer(), token.time("exp")), (Ok(Some("i")), Ok(Some(5))));
         assert_eq!(token.time("nbf"), Ok(None));
         assert_eq!(token.signature, "c2ln");
     }
@@ -164,6 +141,13 @@ mod tests {
             (r#"{"alg":"ES256","zip":"DEF"}"#, claims),
             (r#"{"alg":"dir","enc":"A256GCM"}"#, claims),
             (r#"{"alg":["ES256"]}"#, claims),
+            (r#"{"alg":null}"#, claims),
+            (r#"{"alg":"ES256","kid":7}"#, claims),
+            (r#"{"alg":"ES256","kid":null}"#, claims),
+            (r#"{"alg":"ES256","typ":["JWT"]}"#, claims),
+            (r#"{"alg":"ES256","cty":"JWT"}"#, claims),
+            (r#"{"alg":"ES256","cty":"application/jwt"}"#, claims),
+            (r#"{"alg":"ES256","jwk":{"kty":"EC","kty":"RSA"}}"#, claims),
             (r#"{"kid":"k"}"#, claims),
             (header, r#"{"sub":"a","sub":"b"}"#),
             (header, r#"["sub"]"#),
@@ -171,6 +155,21 @@ mod tests {
             (header, "{} {}"),
         ] {
             assert_eq!(Token::parse(&token(header, claims)).unwrap_err(), Reason::JwtMalformed, "{header} {claims}");
+        }
+    }
+
+    #[test]
+    fn media_types_are_compared_in_one_form() {
+        for (name, form) in [
+            ("at+jwt", "at+jwt"),
+            ("AT+JWT", "at+jwt"),
+            ("application/at+jwt", "at+jwt"),
+            ("Application/AT+jwt", "at+jwt"),
+            ("application/at/jwt", "application/at/jwt"),
+            ("applicationat+jwt", "applicationat+jwt"),
+            ("text/at+jwt", "text/at+jwt"),
+        ] {
+            assert_eq!(media_type(name), form, "{name}");
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     commands::token::SigningKey,
     config::{
         self, AccessLog, Admin, Allow, Auth, Basic, Callers, Class, Config, Credentials, Jwt, Keys, Level, Listen, Log,
-        Problem, Prompt, Rule, Shutdown, Tls, TlsVersion, TokenSource, Upstream, UpstreamAddress,
+        Problem, Prompt, Rule, Shutdown, Tls, TlsVersion, Upstream, UpstreamAddress,
     },
 };
 
@@ -147,10 +147,7 @@ impl Plan {
             issuer: Some(ISSUER.to_owned()),
             audiences: vec![AUDIENCE.to_owned()],
             algorithms: Some(vec![config::Algorithm::ES256]),
-            keys: Keys::File(jwks),
-            leeway: Duration::from_secs(30),
-            token_from: TokenSource::defaults(),
-            groups_claim: "groups".to_owned(),
+            ..Jwt::new(Keys::File(jwks))
         })
     }
 

@@ -8,6 +8,7 @@ use super::*;
 mod layers;
 mod refused;
 mod text;
+mod tokens;
 
 /// What passes all checks, and lets a test add the one thing that it is about.
 const SMALLEST: &str = "listen: { plaintext: true }\nrules: [{ allow: anyone }]\n";

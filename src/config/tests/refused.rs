@@ -348,7 +348,7 @@ fn values_that_mean_nothing_are_refused() {
 
 /// `SMALLEST` with `more` beside it is refused for one reason, which begins with the text.
 #[track_caller]
-fn refused(table: &[(&str, &str)]) {
+pub(super) fn refused(table: &[(&str, &str)]) {
     for (more, expected) in table {
         let more = more.replace(';', "\n");
         let mut yaml = more.clone();

@@ -20,16 +20,7 @@ fn load(
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
     fs::write(&path, content).unwrap();
-    let config = config::Jwt {
-        name: None,
-        issuer: None,
-        audiences: Vec::new(),
-        algorithms: None,
-        keys: keys(path),
-        leeway: std::time::Duration::ZERO,
-        token_from: config::TokenSource::defaults(),
-        groups_claim: "groups".to_owned(),
-    };
+    let config = config::Jwt::new(keys(path));
     KeySet::load(&config, "auth.jwt[0]")
 }
 
