@@ -1,6 +1,7 @@
 //! Probes and metrics, on a listener of their own: plain HTTP, read-only, and on another thread than the requests.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
@@ -21,7 +22,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{telemetry::Metrics, upstream::Connector};
+use crate::{
+    auth::{KeyRing, KeyState},
+    telemetry::Metrics,
+    upstream::Connector,
+};
 
 /// A worker that does not run a task within this time is stuck.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -60,20 +65,22 @@ pub struct Admin {
 pub struct Health {
     workers: Vec<Handle>,
     app: Connector,
+    /// The issuers' keys.
+    keys: Vec<Arc<KeyRing>>,
     draining: AtomicBool,
     reached: Mutex<Option<(Instant, bool)>>,
 }
 
 /// One check of a probe.
 struct Check {
-    name: &'static str,
-    failure: Option<&'static str>,
+    name: Cow<'static, str>,
+    failure: Option<Cow<'static, str>>,
 }
 
 impl Health {
-    /// The health of the workers behind these handles, and of the app that `app` connects to.
-    pub fn new(workers: Vec<Handle>, app: Connector) -> Self {
-        Self { workers, app, draining: AtomicBool::new(false), reached: Mutex::default() }
+    /// The health of the workers behind these handles, of the app that `app` connects to, and of these `keys`.
+    pub fn new(workers: Vec<Handle>, app: Connector, keys: Vec<Arc<KeyRing>>) -> Self {
+        Self { workers, app, keys, draining: AtomicBool::new(false), reached: Mutex::default() }
     }
 
     /// From now on not ready.
@@ -87,10 +94,10 @@ impl Health {
         for worker in &self.workers {
             if !matches!(timeout(HEARTBEAT, worker.spawn(async {})).await, Ok(Ok(()))) {
                 // The others would not change the answer, which has to be there before `DEADLINE`.
-                return Check { name: "workers", failure: Some("a worker does not respond") };
+                return Check::new("workers", Some("a worker does not respond"));
             }
         }
-        Check { name: "workers", failure: None }
+        Check::new("workers", None)
     }
 
     /// Whether the app accepts connections.
@@ -104,11 +111,28 @@ impl Health {
                 reached
             }
         };
-        Check { name: "app", failure: (!reached).then_some("the app does not accept connections") }
+        Check::new("app", (!reached).then_some("the app does not accept connections"))
+    }
+
+    /// Whether each issuer whose keys are fetched has some.
+    fn keys(&self) -> impl Iterator<Item = Check> {
+        self.keys.iter().filter_map(|ring| {
+            let failure = match ring.state()? {
+                KeyState::There => None,
+                KeyState::Missing(why) => Some(why.into()),
+            };
+            Some(Check { name: format!("keys of {}", ring.label()).into(), failure })
+        })
     }
 
     fn listener(&self) -> Check {
-        Check { name: "listener", failure: self.draining.load(Relaxed).then_some("shutting down") }
+        Check::new("listener", self.draining.load(Relaxed).then_some("shutting down"))
+    }
+}
+
+impl Check {
+    fn new(name: &'static str, failure: Option<&'static str>) -> Self {
+        Self { name: name.into(), failure: failure.map(Cow::Borrowed) }
     }
 }
 
@@ -148,12 +172,21 @@ impl Admin {
             "/startupz" => probe(&[self.health.workers().await], verbose),
             "/readyz" => {
                 let health = &self.health;
-                probe(&[health.listener(), health.workers().await, health.app().await], verbose)
+                let mut checks = vec![health.listener(), health.workers().await];
+                checks.extend(health.keys());
+                checks.push(health.app().await);
+                probe(&checks, verbose)
             }
-            "/metrics" if accepts_open_metrics(request) => {
-                answer(StatusCode::OK, OPEN_METRICS, self.metrics.open_metrics())
+            "/metrics" => {
+                for ring in &self.health.keys {
+                    self.metrics.jwks_age(ring.label(), ring.age());
+                }
+                if accepts_open_metrics(request) {
+                    answer(StatusCode::OK, OPEN_METRICS, self.metrics.open_metrics())
+                } else {
+                    answer(StatusCode::OK, PROMETHEUS_TEXT, self.metrics.prometheus_text())
+                }
             }
-            "/metrics" => answer(StatusCode::OK, PROMETHEUS_TEXT, self.metrics.prometheus_text()),
             "/" => text(StatusCode::OK, "sidegate: /livez /readyz[?verbose] /startupz /metrics\n".to_owned()),
             _ => text(StatusCode::NOT_FOUND, "not here: /livez /readyz /startupz /metrics\n".to_owned()),
         }
@@ -173,7 +206,7 @@ fn probe(checks: &[Check], verbose: bool) -> Response<Full<Bytes>> {
     if !failed && !verbose {
         return text(status, "ok\n".to_owned());
     }
-    let line = |check: &Check| match check.failure {
+    let line = |check: &Check| match &check.failure {
         None => format!("[+] {} ok\n", check.name),
         Some(failure) => format!("[-] {} failed: {failure}\n", check.name),
     };

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{Admin, Health},
-    auth::{CacheGauges, Policy, basic::Hashing},
+    auth::{Background, CacheGauges, Policy, Refreshed, Reviewed, basic::Hashing},
     config::{Config, ListenAddress, Problem, Problems},
     cors::Terms,
     origin::Trust,
@@ -147,6 +147,7 @@ impl App {
         let places = Arc::new(Semaphore::new(config.limits.max_in_flight.get()));
         let (entries, bytes) = (metrics.token_cache_entries.clone(), metrics.token_cache_bytes.clone());
         policy.show_cache_in(CacheGauges { entries, bytes });
+        let background = policy.take_background();
         let policy = Arc::new(policy);
         let hashing = Hashing::new();
         let cors = Terms::compile(&config.cors);
@@ -175,8 +176,9 @@ impl App {
 
         let control = Builder::new_current_thread().enable_all().build()?;
         control.block_on(async {
+            start_background(background, &metrics);
             let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
-            let health = Arc::new(Health::new(handles, connector));
+            let health = Arc::new(Health::new(handles, connector, policy.key_rings()));
             let probes = Admin { health: health.clone(), metrics: metrics.clone() };
             tokio::spawn(probes.run(tokio::net::TcpListener::from_std(admin)?));
 
@@ -199,6 +201,32 @@ impl App {
         })?;
         log.flush();
         Ok(())
+    }
+}
+
+/// Starts what fetches keys and asks about tokens, on the thread that serves no requests.
+fn start_background(background: Background, metrics: &Arc<Metrics>) {
+    for refresher in background.refreshers {
+        let (metrics, issuer) = (metrics.clone(), refresher.label().to_owned());
+        tokio::spawn(refresher.run(move |refreshed| {
+            let result = match refreshed {
+                Refreshed::Changed => "changed",
+                Refreshed::Unchanged => "unchanged",
+                Refreshed::Failed => "failed",
+            };
+            metrics.jwks_refreshed(&issuer, result);
+        }));
+    }
+    for reviewer in background.reviewers {
+        let (metrics, issuer) = (metrics.clone(), reviewer.label().to_owned());
+        tokio::spawn(reviewer.run(move |reviewed| {
+            let result = match reviewed {
+                Reviewed::Proved => "authenticated",
+                Reviewed::Refused => "refused",
+                Reviewed::Failed => "failed",
+            };
+            metrics.token_reviewed(&issuer, result);
+        }));
     }
 }
 

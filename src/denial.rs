@@ -47,7 +47,7 @@ impl Denial {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert("x-request-id", request_id.clone());
-        if self.reason == Reason::Overloaded {
+        if matches!(self.reason, Reason::Overloaded | Reason::KeysUnavailable | Reason::ReviewUnavailable) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         for challenge in self.challenges.iter().flat_map(|challenges| challenges.of(self.reason)) {

@@ -52,6 +52,8 @@ reasons! {
     JwtAlgorithm = UNAUTHORIZED "jwt_algorithm" "The token's algorithm is not accepted.",
     /// No key of the issuer fits.
     JwtKeyUnknown = UNAUTHORIZED "jwt_key_unknown" "The token was signed with an unknown key.",
+    /// The issuer's keys could not be fetched yet, or not for too long.
+    KeysUnavailable = SERVICE_UNAVAILABLE "keys_unavailable" "The token cannot be verified now; try again shortly.",
     /// `iss` is not one that is accepted, or is missing.
     JwtIssuer = UNAUTHORIZED "jwt_issuer" "The token's issuer is not accepted.",
     /// `aud` does not name us, or is missing.
@@ -60,6 +62,10 @@ reasons! {
     JwtType = UNAUTHORIZED "jwt_type" "The token is of another type.",
     /// `exp` is too long after `iat`.
     JwtLifetime = UNAUTHORIZED "jwt_lifetime" "The token lasts for longer than is accepted.",
+    /// The Kubernetes API server does not know the token, or not for our audience.
+    JwtReviewDenied = UNAUTHORIZED "jwt_review_denied" "The API server does not accept the token.",
+    /// The Kubernetes API server could not be asked about the token.
+    ReviewUnavailable = SERVICE_UNAVAILABLE "review_unavailable" "The token cannot be checked now; try again shortly.",
     /// A claim that is needed is missing or of the wrong type.
     JwtClaim = UNAUTHORIZED "jwt_claim" "A claim of the token is missing or not acceptable.",
     /// Not the form of RFC 7617.

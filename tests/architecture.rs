@@ -27,7 +27,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("denial", &["body", "exchange", "reason"]),
     ("cors", &["body", "config", "denial", "exchange", "fields", "reason"]),
     ("admit", &["body", "denial", "exchange", "reason"]),
-    ("auth", &["config", "cors", "denial", "exchange", "fields", "identity", "reason", "sources", "target"]),
+    (
+        "auth",
+        &["config", "cors", "denial", "exchange", "fetch", "fields", "identity", "live", "reason", "sources", "target"],
+    ),
     (
         "proxy",
         &[
@@ -38,7 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "exchange", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "cors", "denial", "exchange", "proxy", "telemetry"]),
     ("server", &["config", "exchange", "origin", "reason", "stack", "telemetry", "tunnel"]),
-    ("admin", &["telemetry", "upstream"]),
+    ("admin", &["auth", "telemetry", "upstream"]),
     ("app", &["admin", "auth", "config", "cors", "origin", "proxy", "server", "stack", "telemetry", "tls", "upstream"]),
     ("commands", &["app", "auth", "config", "telemetry"]),
 ];

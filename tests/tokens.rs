@@ -79,7 +79,9 @@ fn the_corpus_of_tokens_is_large_and_says_where_each_comes_from() {
     }
     let seen: BTreeSet<_> = bad.iter().filter_map(|case| case.expected_reason()).collect();
     let all = sidegate::reason::Reason::ALL.iter().map(|reason| reason.code());
-    assert_eq!(seen, all.filter(|code| code.starts_with("jwt_")).collect(), "each reason has a case, and no other has");
+    // That one is an API server's, who is asked about tokens that nobody here can read.
+    let all = all.filter(|code| code.starts_with("jwt_") && *code != "jwt_review_denied");
+    assert_eq!(seen, all.collect(), "each reason has a case, and no other has");
 }
 
 /// What is wrong with a refusal for this reason (RFC 6750 section 3.1).

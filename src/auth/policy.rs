@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use super::{
     basic::{Credentials, User, Users},
     claims::Mapping,
-    jwt::{Authentic, CacheGauges, Issuers},
+    jwt::{Authentic, Background, CacheGauges, Issuers, KeyRing, Unproved},
     need::{Learned, Need},
     pages,
     rules::{self, Asked, Demand, Rule},
@@ -136,6 +136,16 @@ impl Policy {
         }
     }
 
+    /// What fetches keys and asks about tokens. It is to be run on another thread than requests.
+    pub fn take_background(&mut self) -> Background {
+        self.issuers.as_mut().map(Issuers::take_background).unwrap_or_default()
+    }
+
+    /// The keys of every issuer of tokens.
+    pub fn key_rings(&self) -> Vec<Arc<KeyRing>> {
+        self.issuers.iter().flat_map(Issuers::key_rings).cloned().collect()
+    }
+
     /// Decides about a request of a client at the address `client`, where that is known, at `now`. The target is settled
     /// by it: what is forwarded is what was decided about.
     ///
@@ -237,8 +247,13 @@ impl Policy {
             }
             self.check_origin(found.ambient, target, headers).map_err(refused)?;
             let Found { token, source, .. } = found;
-            let authentic = issuers.authenticate(&token, source, now, &self.mapping).map_err(refused)?;
-            let Authentic { identity, issuer, remembered } = authentic;
+            let authentic = issuers.authenticate(&token, source, now, &self.mapping, learned);
+            let Authentic { identity, issuer, remembered } = match authentic {
+                Ok(authentic) => authentic,
+                Err(Unproved::Refused(reason)) => return Err(refused(reason)),
+                Err(Unproved::Review(asked)) => return Ok(Proof::Unchecked(Need::Review(asked))),
+                Err(Unproved::Key(refetch)) => return Ok(Proof::Unchecked(Need::Key(refetch))),
+            };
             if !kinds.issuers.contains(&issuer) {
                 return Err(refused(Reason::JwtIssuer));
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Basic, Jwt, Origin, Rule, TokenCache,
+    Basic, Jwt, Keys, Origin, Rule, TokenCache,
     credentials::PASSWORDS,
     findings::{Findings, member},
 };
@@ -36,7 +36,9 @@ impl Auth {
                 let what = "`basic` stands for passwords in the `credentials` of a rule";
                 findings.push(member(&key, "name"), what, "give the issuer another name");
             }
-            if let Some(other) = issuers.insert(&jwt.issuer, key.clone()) {
+            // A cluster's issuer is found by its own token, and is another than all that are named.
+            let is_found = jwt.issuer.is_none() && matches!(jwt.keys, Keys::Kubernetes(..));
+            if !is_found && let Some(other) = issuers.insert(&jwt.issuer, key.clone()) {
                 let (at, what, remedy) = match &jwt.issuer {
                     Some(issuer) => ("issuer", format!("{other} has the issuer `{issuer}` too"), "keep one of them"),
                     None => {

@@ -18,7 +18,7 @@ use serde::{
 use super::{
     Config,
     fault::Fault,
-    findings::{element, member, parent, quoted},
+    findings::{element, member, parent, quoted, within},
 };
 
 /// Nobody mends more in one go, and each costs another reading.
@@ -49,7 +49,12 @@ pub(super) fn extract(root: &Value) -> Extracted {
                 }
                 // Nor is it news that something is missing which was left out. But then what needs it is left out too.
                 let missing = fault.missing.as_ref().map(|name| member(&key, name));
-                if missing.is_none_or(|missing| !extracted.left_out.contains(&missing)) {
+                let known = match missing {
+                    Some(missing) => extracted.left_out.contains(&missing),
+                    // A whole of which a part was left out may be wrong only because of that.
+                    None => extracted.left_out.iter().any(|part| within(part, &key)),
+                };
+                if !known {
                     extracted.faults.push(fault);
                 }
                 // Without progress there is no end.

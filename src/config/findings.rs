@@ -96,7 +96,7 @@ pub(super) fn quoted(words: &[&str]) -> String {
 }
 
 /// Whether `key` is `outer` or lies within it.
-fn within(key: &str, outer: &str) -> bool {
+pub(super) fn within(key: &str, outer: &str) -> bool {
     key.strip_prefix(outer).is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
 

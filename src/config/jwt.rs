@@ -27,7 +27,8 @@ pub struct Jwt {
     /// The signature algorithms accepted, whatever the token says. Defaults to the asymmetric ones that fit, or
     /// for a `secret_file` to HS256, HS384 and HS512.
     pub algorithms: Option<Vec<Algorithm>>,
-    /// Where its keys are.
+    /// Where its keys are. Absent = where the issuer's metadata says.
+    #[serde(default)]
     pub keys: Keys,
     /// How far the issuer's clock may be off ours.
     #[serde(default = "leeway", with = "units::duration")]
@@ -132,7 +133,10 @@ impl Jwt {
             let host = issuer.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
             host.unwrap_or_else(|| issuer.clone())
         };
-        self.name.clone().or_else(|| self.issuer.as_ref().map(host)).unwrap_or_else(|| "jwt".to_owned())
+        self.name.clone().or_else(|| self.issuer.as_ref().map(host)).unwrap_or_else(|| {
+            let kind = if self.keys.are_of_a_cluster() { "kubernetes" } else { "jwt" };
+            kind.to_owned()
+        })
     }
 
     /// The signature algorithms accepted.
@@ -171,6 +175,15 @@ impl Jwt {
                 findings.push(key, what, remedy);
             }
         }
+        self.keys.check(self.issuer.as_deref(), &member(key, "keys"), findings);
+        if self.keys.are_of_a_cluster() && self.audiences.is_empty() {
+            let what = "a service account's token that is meant for another service would be accepted here";
+            findings.push(
+                member(key, "audiences"),
+                what,
+                "name the `audience` that the callers' tokens are projected with",
+            );
+        }
         TokenSource::check_all(&self.token_from, key, findings);
         let accepted = self.accepted_algorithms();
         if accepted.is_empty() {
@@ -183,7 +196,12 @@ impl Jwt {
                 Keys::SecretFile(_) => {
                     format!("{algorithm:?} needs a public key, and `secret_file` is a shared secret")
                 }
-                Keys::File(_) | Keys::PemFile(_) => {
+                Keys::File(_)
+                | Keys::PemFile(_)
+                | Keys::Discovery(_)
+                | Keys::Url(..)
+                | Keys::Kubernetes(..)
+                | Keys::TokenReview(..) => {
                     format!(
                         "{algorithm:?} needs a shared secret, and `keys` are public: everybody could sign with them"
                     )

@@ -1,14 +1,18 @@
 //! Where an issuer's keys are.
 
-use std::path::{Path, PathBuf};
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Algorithm;
+use super::{
+    Algorithm, Url,
+    findings::{Findings, member},
+    units,
+};
 
-/// Where an issuer's keys are.
+/// Where an issuer's keys are, or who is asked instead.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "Written", into = "Written")]
 pub enum Keys {
     /// A JWKS (RFC 7517).
     File(PathBuf),
@@ -16,22 +20,295 @@ pub enum Keys {
     PemFile(PathBuf),
     /// A shared secret for HS256, HS384, HS512. One trailing line break is not part of it.
     SecretFile(PathBuf),
+    /// A JWKS where the issuer's metadata says (OpenID Connect Discovery 1.0).
+    Discovery(Remote),
+    /// A JWKS at this URL.
+    Url(Url, Remote),
+    /// The JWKS of the Kubernetes cluster that we run in, or of the one at this URL: for the tokens of its service accounts.
+    Kubernetes(Option<Url>, Remote),
+    /// No keys: the API server of that cluster is asked about each token, in a `TokenReview`.
+    TokenReview(Option<Url>, Review),
 }
 
-impl Keys {
-    /// The file that holds them.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::File(path) | Self::PemFile(path) | Self::SecretFile(path) => path,
+/// How a JWKS is fetched.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// How often.
+    pub refresh: Duration,
+    /// At most one fetch for a key that is not known in this time.
+    pub min_refetch: Duration,
+    /// How long a request with such a key waits for it.
+    pub unknown_key_wait: Duration,
+    /// How long after the last good fetch the keys are used.
+    pub max_stale: Duration,
+    /// A folder that keeps the last good keys over a restart.
+    pub store: Option<PathBuf>,
+    /// Who is asked.
+    pub server: Server,
+}
+
+/// How a Kubernetes API server is asked about tokens.
+#[derive(Clone, Debug)]
+pub struct Review {
+    /// How long an answer is good.
+    pub cache: Duration,
+    /// How long after that an answer is good while there is no other.
+    pub max_stale: Duration,
+    /// Who is asked.
+    pub server: Server,
+}
+
+/// How a server is believed, and believes us.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The longest that an answer may take.
+    pub timeout: Duration,
+    /// The authorities that it proves itself by, PEM. Absent = those of the system.
+    pub ca: Option<PathBuf>,
+    /// A file with the token that it is shown.
+    pub bearer_token_file: Option<PathBuf>,
+}
+
+/// The keys as they are written: exactly one source, and what belongs to it beside it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovery: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kubernetes: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_review: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<Url>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pem_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_refetch: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_key_wait: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_stale: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bearer_token_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+struct Span(#[serde(with = "units::duration")] Duration);
+
+const SOURCES: &str =
+    "`discovery: true`, `url`, `file`, `pem_file`, `secret_file`, `kubernetes: true`, `token_review: true`";
+
+impl TryFrom<Written> for Keys {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { discovery, kubernetes, token_review, url, file, pem_file, secret_file, .. } = &written;
+        let said = [("discovery", *discovery), ("kubernetes", *kubernetes), ("token_review", *token_review)];
+        if let Some((name, _)) = said.iter().find(|(_, said)| *said == Some(false)) {
+            return Err(format!("`{name}: false` is no source; take it out"));
+        }
+        // For a cluster the URL says where it is.
+        let is_cluster = kubernetes.is_some() || token_review.is_some();
+        let given: Vec<_> = [
+            ("discovery", discovery.is_some()),
+            ("kubernetes", kubernetes.is_some()),
+            ("token_review", token_review.is_some()),
+            ("url", url.is_some() && !is_cluster),
+            ("file", file.is_some()),
+            ("pem_file", pem_file.is_some()),
+            ("secret_file", secret_file.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect();
+        match given.as_slice() {
+            [] => return Err(format!("this must be exactly one of {SOURCES}")),
+            [name] => written.check_fits(name)?,
+            [one, other, ..] => {
+                return Err(format!("this must be exactly one of {SOURCES}, and there are `{one}` and `{other}`"));
+            }
+        }
+        let remote = written.remote();
+        let review = written.review();
+        let Written { discovery, kubernetes, url, file, pem_file, secret_file, .. } = written;
+        Ok(match (file, pem_file, secret_file) {
+            (Some(path), ..) => Self::File(path),
+            (_, Some(path), _) => Self::PemFile(path),
+            (.., Some(path)) => Self::SecretFile(path),
+            _ if discovery.is_some() => Self::Discovery(remote),
+            _ if kubernetes.is_some() => Self::Kubernetes(url, remote),
+            _ => match (url, is_cluster) {
+                (Some(url), false) => Self::Url(url, remote),
+                (url, _) => Self::TokenReview(url, review),
+            },
+        })
+    }
+}
+
+impl Written {
+    /// Whether everything beside the source `name` belongs to it.
+    fn check_fits(&self, name: &str) -> Result<(), String> {
+        let fetched = matches!(name, "discovery" | "url" | "kubernetes");
+        let asked = name == "token_review";
+        for (key, given, fits) in [
+            ("refresh", self.refresh.is_some(), fetched),
+            ("min_refetch", self.min_refetch.is_some(), fetched),
+            ("unknown_key_wait", self.unknown_key_wait.is_some(), fetched),
+            ("store", self.store.is_some(), fetched),
+            ("cache", self.cache.is_some(), asked),
+            ("max_stale", self.max_stale.is_some(), fetched || asked),
+            ("timeout", self.timeout.is_some(), fetched || asked),
+            ("ca", self.ca.is_some(), fetched || asked),
+            ("bearer_token_file", self.bearer_token_file.is_some(), fetched || asked),
+        ] {
+            if given && !fits {
+                return Err(format!("`{key}` does not belong to `{name}`; take it out"));
+            }
+        }
+        Ok(())
+    }
+
+    fn remote(&self) -> Remote {
+        Remote {
+            refresh: or(self.refresh, 300),
+            min_refetch: or(self.min_refetch, 10),
+            unknown_key_wait: or(self.unknown_key_wait, 2),
+            max_stale: or(self.max_stale, 24 * 3600),
+            store: self.store.clone(),
+            server: self.server(),
         }
     }
 
+    fn review(&self) -> Review {
+        Review { cache: or(self.cache, 60), max_stale: or(self.max_stale, 0), server: self.server() }
+    }
+
+    fn server(&self) -> Server {
+        Server { timeout: or(self.timeout, 3), ca: self.ca.clone(), bearer_token_file: self.bearer_token_file.clone() }
+    }
+}
+
+fn or(span: Option<Span>, seconds: u64) -> Duration {
+    span.map_or(Duration::from_secs(seconds), |Span(duration)| duration)
+}
+
+impl From<Keys> for Written {
+    fn from(keys: Keys) -> Self {
+        let server = |server: Server, rest: Self| Self {
+            timeout: Some(Span(server.timeout)),
+            ca: server.ca,
+            bearer_token_file: server.bearer_token_file,
+            ..rest
+        };
+        let fetched = |remote: Remote| {
+            let rest = Self {
+                refresh: Some(Span(remote.refresh)),
+                min_refetch: Some(Span(remote.min_refetch)),
+                unknown_key_wait: Some(Span(remote.unknown_key_wait)),
+                max_stale: Some(Span(remote.max_stale)),
+                store: remote.store,
+                ..Self::default()
+            };
+            server(remote.server, rest)
+        };
+        match keys {
+            Keys::File(path) => Self { file: Some(path), ..Self::default() },
+            Keys::PemFile(path) => Self { pem_file: Some(path), ..Self::default() },
+            Keys::SecretFile(path) => Self { secret_file: Some(path), ..Self::default() },
+            Keys::Discovery(remote) => Self { discovery: Some(true), ..fetched(remote) },
+            Keys::Url(url, remote) => Self { url: Some(url), ..fetched(remote) },
+            Keys::Kubernetes(url, remote) => Self { kubernetes: Some(true), url, ..fetched(remote) },
+            Keys::TokenReview(url, review) => {
+                let (cache, max_stale) = (Some(Span(review.cache)), Some(Span(review.max_stale)));
+                let rest = Self { token_review: Some(true), url, cache, max_stale, ..Self::default() };
+                server(review.server, rest)
+            }
+        }
+    }
+}
+
+impl Default for Keys {
+    /// An issuer that is an `https` URL says itself where its keys are.
+    fn default() -> Self {
+        Self::Discovery(Written::default().remote())
+    }
+}
+
+impl Keys {
     /// The algorithms that such keys can be for. A public key must never be taken for a shared secret: everybody
     /// could sign with it.
     pub(super) const fn algorithms(&self) -> &'static [Algorithm] {
         match self {
-            Self::File(_) | Self::PemFile(_) => &Algorithm::ASYMMETRIC,
             Self::SecretFile(_) => &Algorithm::HMAC,
+            Self::File(_)
+            | Self::PemFile(_)
+            | Self::Discovery(_)
+            | Self::Url(..)
+            | Self::Kubernetes(..)
+            | Self::TokenReview(..) => &Algorithm::ASYMMETRIC,
         }
+    }
+
+    /// Whether the tokens are those of a Kubernetes cluster.
+    pub const fn are_of_a_cluster(&self) -> bool {
+        matches!(self, Self::Kubernetes(..) | Self::TokenReview(..))
+    }
+
+    /// Checks the keys, at `key`, of an issuer of this name.
+    pub(super) fn check(&self, issuer: Option<&str>, key: &str, findings: &mut Findings<'_>) {
+        if let Self::Discovery(_) = self
+            && let Err(why) = issuer.map_or(Err("there is no `issuer`".to_owned()), Url::parse)
+        {
+            let what = format!("the issuer cannot be asked where its keys are: {why}");
+            findings.push(key, what, "set `issuer` to an https URL, or `keys` to a `url` or `file`");
+        }
+        match self {
+            Self::Discovery(remote) | Self::Url(_, remote) | Self::Kubernetes(_, remote) => {
+                remote.check(key, findings);
+            }
+            Self::TokenReview(_, review) => {
+                check_timeout(review.server.timeout, key, findings);
+            }
+            Self::File(_) | Self::PemFile(_) | Self::SecretFile(_) => {}
+        }
+    }
+}
+
+impl Remote {
+    fn check(&self, key: &str, findings: &mut Findings<'_>) {
+        check_timeout(self.server.timeout, key, findings);
+        for (name, value, remedy) in
+            [("refresh", self.refresh, "set it to 5m"), ("min_refetch", self.min_refetch, "set it to 10s")]
+        {
+            if value.is_zero() {
+                findings.push(member(key, name), "with no time between, the issuer is asked without end", remedy);
+            }
+        }
+        if self.max_stale < self.refresh {
+            let what = "the keys would go before they are fetched anew";
+            findings.push(member(key, "max_stale"), what, "set it to several times `refresh`");
+        }
+    }
+}
+
+fn check_timeout(timeout: Duration, key: &str, findings: &mut Findings<'_>) {
+    if timeout.is_zero() {
+        findings.push(member(key, "timeout"), "with no time nothing is fetched", "set it to 3s");
     }
 }

@@ -56,7 +56,7 @@ pub use file::read;
 pub use host::HostPattern;
 pub use identity::Identity;
 pub use jwt::{Algorithm, Jwt};
-pub use keys::Keys;
+pub use keys::{Keys, Remote, Review, Server};
 pub use layers::{Override, Source};
 pub use limits::Limits;
 pub use listen::{Forwarded, Listen, ListenAddress, Tls, TlsVersion, TrustedProxy};

@@ -42,6 +42,9 @@ pub struct Metrics {
     password_cache: [Counter; 2],
     connection_errors: Family<ErrorLabels, Counter>,
     handshakes: Family<ResultLabels, Counter>,
+    jwks_age: Family<IssuerLabels, Gauge>,
+    jwks_refreshes: Family<IssuerResultLabels, Counter>,
+    token_reviews: Family<IssuerResultLabels, Counter>,
     /// Requests that are being served.
     pub in_flight: Gauge,
     /// Connections of clients whose TLS handshake is under way.
@@ -79,6 +82,17 @@ struct ErrorLabels {
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct IssuerLabels {
+    issuer: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct IssuerResultLabels {
+    issuer: String,
     result: &'static str,
 }
 
@@ -134,6 +148,17 @@ impl Metrics {
         registry.register("connection_errors", "Connections that ended in an error", connection_errors.clone());
         let handshakes = Family::default();
         registry.register("tls_handshakes", "TLS handshakes", handshakes.clone());
+        let jwks_age = Family::default();
+        registry.register_with_unit(
+            "jwks_age",
+            "Since an issuer's keys were last fetched",
+            Unit::Seconds,
+            jwks_age.clone(),
+        );
+        let jwks_refreshes = Family::default();
+        registry.register("jwks_refresh", "Fetches of an issuer's keys", jwks_refreshes.clone());
+        let token_reviews = Family::default();
+        registry.register("token_reviews", "Tokens that an API server was asked about", token_reviews.clone());
         let in_flight = Gauge::default();
         registry.register("requests_in_flight", "Requests that are being served", in_flight.clone());
 
@@ -179,6 +204,9 @@ impl Metrics {
             password_cache,
             connection_errors,
             handshakes,
+            jwks_age,
+            jwks_refreshes,
+            token_reviews,
             in_flight,
             handshaking,
             connections,
@@ -187,6 +215,31 @@ impl Metrics {
             upstream_idle,
             log_lines_lost,
         }
+    }
+
+    /// Shows how long ago this issuer's keys were fetched; nothing where there are none.
+    pub fn jwks_age(&self, issuer: &str, age: Option<Duration>) {
+        let labels = IssuerLabels { issuer: issuer.to_owned() };
+        match age {
+            Some(age) => {
+                self.jwks_age.get_or_create_owned(&labels).set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+            }
+            None => {
+                self.jwks_age.remove(&labels);
+            }
+        }
+    }
+
+    /// Counts a fetch of this issuer's keys.
+    pub fn jwks_refreshed(&self, issuer: &str, result: &'static str) {
+        let labels = IssuerResultLabels { issuer: issuer.to_owned(), result };
+        self.jwks_refreshes.get_or_create_owned(&labels).inc();
+    }
+
+    /// Counts a question about a token of this issuer.
+    pub fn token_reviewed(&self, issuer: &str, result: &'static str) {
+        let labels = IssuerResultLabels { issuer: issuer.to_owned(), result };
+        self.token_reviews.get_or_create_owned(&labels).inc();
     }
 
     /// The name of a rule, by its index.

@@ -1,32 +1,39 @@
-//! An issuer's keys: from a JWKS (RFC 7517), from PEM, or a shared secret.
+//! An issuer's keys, and what they verify.
 
-use std::path::Path;
-
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::DecodingKey;
-use serde::Deserialize;
-use serde_json::Value;
-use x509_parser::{
-    pem::Pem,
-    prelude::{FromDer, X509Certificate},
-    public_key::PublicKey,
-    x509::SubjectPublicKeyInfo,
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
+
+use jsonwebtoken::DecodingKey;
 
 use crate::{
     config::{self, Algorithm, Problem},
     reason::Reason,
 };
 
+mod parse;
+
 /// Keys tried for a token that names none: an issuer has a handful, and each try costs a signature check.
 const MAX_TRIES: usize = 8;
 
-/// The smallest RSA modulus that the crypto library accepts, in bytes.
-const MIN_RSA_BYTES: usize = 2048 / 8;
-
 /// The keys of one issuer, with what each may verify.
 #[derive(Debug)]
-pub(super) struct KeySet(Vec<Key>);
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    generation: u64,
+}
+
+/// A file of keys of an issuer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum KeyFile<'a> {
+    /// A JWKS.
+    Jwks(&'a Path),
+    /// Public keys or certificates.
+    Pem(&'a Path),
+    /// A shared secret.
+    Secret(&'a Path),
+}
 
 struct Key {
     id: Option<String>,
@@ -41,43 +48,80 @@ impl std::fmt::Debug for Key {
 }
 
 impl KeySet {
-    /// The keys of `config`, and what was left out of them and why.
+    /// The keys in `file`, which `key` of the configuration names, for these algorithms, and what was left out of them and
+    /// why.
     ///
     /// # Errors
     /// A file that cannot be read, is not what it should be, or has no usable key.
-    pub(super) fn load(config: &config::Jwt, place: &str) -> Result<(Self, Vec<Problem>), Problem> {
-        let path = config.keys.path();
-        let bytes = config::read(path, &format!("{place}.keys"))?;
-        let keys = match &config.keys {
-            config::Keys::File(_) => jwks(&bytes).map_err(|what| Problem::new(shown(path), what, JWKS_FORM))?,
-            config::Keys::PemFile(_) => pem(&bytes),
-            config::Keys::SecretFile(_) => vec![secret(&bytes)],
+    pub(super) fn load(
+        file: KeyFile<'_>,
+        algorithms: &[Algorithm],
+        key: &str,
+    ) -> Result<(Self, Vec<Problem>), Problem> {
+        let (KeyFile::Jwks(path) | KeyFile::Pem(path) | KeyFile::Secret(path)) = file;
+        let bytes = config::read(path, key)?;
+        let problem = |what, remedy: &str| Problem::new(path.display().to_string(), what, remedy);
+        let keys = match file {
+            KeyFile::Jwks(_) => parse::jwks(&bytes).map_err(|what| problem(what, parse::JWKS_FORM))?,
+            KeyFile::Pem(_) => parse::pem(&bytes),
+            KeyFile::Secret(_) => vec![parse::secret(&bytes)],
         };
-        let algorithms = config.accepted_algorithms();
+        let (set, left_out) = Self::of(keys, algorithms).map_err(|what| {
+            let accepted: Vec<_> = algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+            problem(what, &format!("give it a key for one of {}", accepted.join(", ")))
+        })?;
+        Ok((set, left_out.into_iter().map(|what| problem(what, "it is not used")).collect()))
+    }
+
+    /// The keys of a JWKS that was fetched, and what was left out of them and why.
+    ///
+    /// # Errors
+    /// It is no JWKS, or has no usable key.
+    pub(super) fn from_jwks(bytes: &[u8], algorithms: &[Algorithm]) -> Result<(Self, Vec<String>), String> {
+        Self::of(parse::jwks(bytes)?, algorithms)
+    }
+
+    /// No keys: none were fetched yet, or too long ago.
+    pub(super) fn none() -> Self {
+        Self::new(Vec::new())
+    }
+
+    fn of(keys: Vec<parse::Outcome>, algorithms: &[Algorithm]) -> Result<(Self, Vec<String>), String> {
         let mut usable = Vec::new();
         let mut left_out = Vec::new();
         for (i, key) in keys.into_iter().enumerate() {
-            match key.and_then(|key| key.limited_to(&algorithms)) {
+            match key.and_then(|key| key.limited_to(algorithms)) {
                 Ok(key) => usable.push(key),
                 Err(what) => left_out.push(format!("key {}: {what}", i + 1)),
             }
         }
         if usable.is_empty() {
-            let what = format!(
-                "no usable key ({})",
-                if left_out.is_empty() { "it is empty".into() } else { left_out.join("; ") }
-            );
-            let accepted: Vec<_> = algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
-            let remedy = format!("give it a key for one of {}", accepted.join(", "));
-            return Err(Problem::new(shown(path), what, remedy));
+            let why = if left_out.is_empty() { "it is empty".to_owned() } else { left_out.join("; ") };
+            return Err(format!("no usable key ({why})"));
         }
-        let left_out = left_out.into_iter().map(|what| Problem::new(shown(path), what, "it is not used")).collect();
-        Ok((Self(usable), left_out))
+        Ok((Self::new(usable), left_out))
     }
 
-    /// Which of the issuer's key sets this is. There is one, as long as none is loaded again.
+    fn new(keys: Vec<Key>) -> Self {
+        /// What was verified by one set is not taken for verified by another, whoever's it is.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { keys, generation: NEXT.fetch_add(1, Relaxed) }
+    }
+
+    /// Which of all key sets of the process this is.
     pub(super) const fn generation(&self) -> u64 {
-        0
+        self.generation
+    }
+
+    /// How many keys there are.
+    pub(super) fn count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether a token that names the key `id`, or none, may have been signed with a key that is not in this set. One that is
+    /// in it and does not fit is no reason to look for others.
+    pub(super) fn may_lack(&self, id: Option<&str>) -> bool {
+        id.is_none_or(|id| self.keys.iter().all(|key| key.id.as_deref() != Some(id)))
     }
 
     /// Checks the signature of `message` with the keys that fit.
@@ -91,10 +135,10 @@ impl KeySet {
         let fitting = |key: &&Key| key.algorithms.contains(&algorithm);
         let named = |key: &&Key| id.is_some() && key.id.as_deref() == id;
         // A key without an id may be meant by any; with an id in the token and a key of that id, nothing else is.
-        let mut candidates: Vec<_> = self.0.iter().filter(fitting).filter(named).collect();
+        let mut candidates: Vec<_> = self.keys.iter().filter(fitting).filter(named).collect();
         if candidates.is_empty() {
             let any = |key: &&Key| id.is_none() || key.id.is_none();
-            candidates = self.0.iter().filter(fitting).filter(any).take(MAX_TRIES).collect();
+            candidates = self.keys.iter().filter(fitting).filter(any).take(MAX_TRIES).collect();
         }
         if candidates.is_empty() {
             return Err(Reason::JwtKeyUnknown);
@@ -119,140 +163,6 @@ impl Key {
         }
         Ok(self)
     }
-}
-
-const RSA: [Algorithm; 6] =
-    [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
-const HMAC: [Algorithm; 3] = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-
-const JWKS_FORM: &str = r#"it must be a JWKS: {"keys": [{"kty": "RSA", …}]}"#;
-
-/// The members of a JWK that we read. Key by key: one that we do not know never takes the others down.
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    kid: Option<String>,
-    alg: Option<String>,
-    r#use: Option<String>,
-    key_ops: Option<Vec<String>>,
-    crv: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-}
-
-type Outcome = Result<Key, String>;
-
-fn jwks(bytes: &[u8]) -> Result<Vec<Outcome>, String> {
-    let json: Value = serde_json::from_slice(bytes).map_err(|error| format!("not JSON: {error}"))?;
-    let keys = json.get("keys").and_then(Value::as_array).ok_or("it has no list `keys`")?;
-    Ok(keys.iter().map(jwk).collect())
-}
-
-fn jwk(json: &Value) -> Outcome {
-    let jwk = Jwk::deserialize(json).map_err(|error| format!("not a JWK: {error}"))?;
-    if jwk.r#use.as_deref().is_some_and(|purpose| purpose != "sig") {
-        return Err("its `use` is not `sig`".to_owned());
-    }
-    if jwk.key_ops.as_ref().is_some_and(|operations| operations.iter().all(|operation| operation != "verify")) {
-        return Err("its `key_ops` do not hold `verify`".to_owned());
-    }
-    let member = |name: &str, value: &Option<String>| {
-        let text = value.as_ref().ok_or_else(|| format!("it has no `{name}`"))?;
-        URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("its `{name}` is not base64url"))
-    };
-    let (verifier, algorithms) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-        ("RSA", _) => rsa(&member("n", &jwk.n)?, &member("e", &jwk.e)?)?,
-        ("EC", Some("P-256" | "P-384")) => {
-            ec(&[&[4], member("x", &jwk.x)?.as_slice(), member("y", &jwk.y)?.as_slice()].concat())?
-        }
-        ("OKP", Some("Ed25519")) => ed25519(&member("x", &jwk.x)?)?,
-        ("oct", _) => return Err("a shared secret belongs in a `secret_file`".to_owned()),
-        (kty, Some(crv)) => return Err(format!("keys of type {kty} with curve {crv} are not supported")),
-        (kty, None) => return Err(format!("keys of type {kty} are not supported")),
-    };
-    let mut key = Key { id: jwk.kid, algorithms, verifier };
-    if let Some(name) = jwk.alg {
-        key.algorithms.retain(|algorithm| format!("{algorithm:?}") == name);
-        if key.algorithms.is_empty() {
-            return Err(format!("its `alg` {name} does not fit its type, or is not one for signatures"));
-        }
-    }
-    Ok(key)
-}
-
-fn pem(bytes: &[u8]) -> Vec<Outcome> {
-    Pem::iter_from_buffer(bytes)
-        .map(|block| {
-            let block = block.map_err(|error| format!("not PEM: {error}"))?;
-            let (verifier, algorithms) = match block.label.as_str() {
-                "PUBLIC KEY" => spki(&block.contents)?,
-                "CERTIFICATE" => {
-                    let (_, certificate) = X509Certificate::from_der(&block.contents)
-                        .map_err(|_| "a certificate that cannot be read".to_owned())?;
-                    spki(certificate.public_key().raw)?
-                }
-                label if label.contains("PRIVATE") => {
-                    return Err("a private key; only its public half belongs here".to_owned());
-                }
-                label => return Err(format!("a PEM block {label}, not PUBLIC KEY or CERTIFICATE")),
-            };
-            Ok(Key { id: None, algorithms, verifier })
-        })
-        .collect()
-}
-
-fn spki(der: &[u8]) -> Result<(DecodingKey, Vec<Algorithm>), String> {
-    let unreadable = || "a public key that cannot be read".to_owned();
-    let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| unreadable())?;
-    match info.parsed().map_err(|_| unreadable())? {
-        PublicKey::RSA(key) => rsa(key.modulus, key.exponent),
-        PublicKey::EC(point) => ec(point.data()),
-        PublicKey::Unknown(point) => ed25519(point),
-        PublicKey::DSA(_) | PublicKey::GostR3410(_) | PublicKey::GostR3410_2012(_) => {
-            Err("a public key of a type that is not supported".to_owned())
-        }
-    }
-}
-
-fn secret(bytes: &[u8]) -> Outcome {
-    let secret = bytes.strip_suffix(b"\n").map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
-    // RFC 7518 section 3.2: at least as long as the hash. A shorter one can be guessed offline from one token.
-    if secret.len() < 32 {
-        return Err(format!("the secret has {} bytes, and HS256 needs at least 32", secret.len()));
-    }
-    Ok(Key { id: None, algorithms: HMAC.to_vec(), verifier: DecodingKey::from_secret(secret) })
-}
-
-fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<(DecodingKey, Vec<Algorithm>), String> {
-    let modulus = modulus.strip_prefix(&[0]).unwrap_or(modulus);
-    if modulus.len() < MIN_RSA_BYTES {
-        return Err(format!("an RSA key of {} bits; at least 2048 are needed", modulus.len() * 8));
-    }
-    Ok((DecodingKey::from_rsa_raw_components(modulus, exponent), RSA.to_vec()))
-}
-
-fn ec(point: &[u8]) -> Result<(DecodingKey, Vec<Algorithm>), String> {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
-    let (scheme, algorithm) = match point.len() {
-        65 => (&ECDSA_P256_SHA256_FIXED, Algorithm::ES256),
-        97 => (&ECDSA_P384_SHA384_FIXED, Algorithm::ES384),
-        _ => return Err("an EC key that is not on P-256 or P-384".to_owned()),
-    };
-    ParsedPublicKey::new(scheme, point).map_err(|_| "an EC key that is not a point of its curve".to_owned())?;
-    Ok((DecodingKey::from_ec_der(point), vec![algorithm]))
-}
-
-fn ed25519(bytes: &[u8]) -> Result<(DecodingKey, Vec<Algorithm>), String> {
-    if bytes.len() != 32 {
-        return Err("a public key of a type that is not supported".to_owned());
-    }
-    Ok((DecodingKey::from_ed_der(bytes), vec![Algorithm::EdDSA]))
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }
 
 fn library(algorithm: Algorithm) -> jsonwebtoken::Algorithm {

@@ -9,6 +9,7 @@ use crate::{
         rules,
     },
     config,
+    identity::ServiceAccount,
     reason::Reason,
 };
 
@@ -25,6 +26,8 @@ pub(super) struct Terms {
     required: Vec<(ClaimPath, Required)>,
     subject: ClaimPath,
     groups: ClaimPath,
+    /// Whether the tokens are those of a Kubernetes cluster's service accounts.
+    cluster: bool,
 }
 
 /// What is asked of a claim.
@@ -41,6 +44,7 @@ enum Required {
 pub(super) struct Subject<'t> {
     pub(super) user: &'t str,
     pub(super) groups: Vec<String>,
+    pub(super) account: Option<ServiceAccount>,
 }
 
 impl Terms {
@@ -58,6 +62,7 @@ impl Terms {
             required: required.collect(),
             subject: ClaimPath::new(&config.subject_claim),
             groups: ClaimPath::new(&config.groups_claim),
+            cluster: config.keys.are_of_a_cluster(),
         }
     }
 
@@ -94,12 +99,31 @@ impl Terms {
         Ok(expires)
     }
 
+    /// When `token` ends by its own word, in seconds and with the leeway, where it says so.
+    pub(super) fn end(&self, token: &Token<'_>) -> Result<Option<u64>, Reason> {
+        Ok(token.time("exp")?.map(|end| end.saturating_add(self.leeway)))
+    }
+
     /// Who is calling. A user without a name, or with one that is no text, is nobody.
     pub(super) fn subject<'t>(&self, token: &'t Token<'_>) -> Result<Subject<'t>, Reason> {
         let user = self.subject.find(&token.claims).and_then(Value::as_str).filter(|user| !user.is_empty());
-        let groups = claims::groups(self.groups.find(&token.claims));
-        Ok(Subject { user: user.ok_or(Reason::JwtClaim)?, groups: groups.ok_or(Reason::JwtClaim)? })
+        let user = user.ok_or(Reason::JwtClaim)?;
+        if self.cluster {
+            let account = account(user, &token.claims).ok_or(Reason::JwtClaim)?;
+            return Ok(Subject { user, groups: account.groups(), account: Some(account) });
+        }
+        let groups = claims::groups(self.groups.find(&token.claims)).ok_or(Reason::JwtClaim)?;
+        Ok(Subject { user, groups, account: None })
     }
+}
+
+/// The service account that a cluster's token is of. What is said of it in two places must be the same.
+fn account(user: &str, claims: &Value) -> Option<ServiceAccount> {
+    let account = ServiceAccount::from_user(user)?;
+    let said = |pointer: &str, name: &str| claims.pointer(pointer).is_none_or(|said| said.as_str() == Some(name));
+    let same = said("/kubernetes.io/namespace", &account.namespace)
+        && said("/kubernetes.io/serviceaccount/name", &account.name);
+    same.then_some(account)
 }
 
 impl Required {

@@ -7,7 +7,7 @@ use super::json;
 use crate::reason::Reason;
 
 /// The longest token looked at. Real ones have at most a few kB; apps refuse headers of more than 8.
-const MAX_LENGTH: usize = 16 * 1024;
+pub(super) const MAX_LENGTH: usize = 16 * 1024;
 
 /// The latest time accepted, in seconds: the end of the year 9999. What lies behind it is an error, not a date.
 const LATEST: u64 = 253_402_300_799;

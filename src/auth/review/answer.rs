@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn an_authenticated_user_is_read_with_all_that_is_told() {
         let extra = json!({ "authentication.kubernetes.io/pod-name": ["checkout-1"] });
-        let user = json!({ "username": "system:serviceaccount:shop:checkout", "uid": "7", "groups": ["g"], "extra": extra });
+        let user =
+            json!({ "username": "system:serviceaccount:shop:checkout", "uid": "7", "groups": ["g"], "extra": extra });
         let proved = answer(&json!({ "authenticated": true, "audiences": ["orders"], "user": user }));
         let claims = json!({ "sub": "system:serviceaccount:shop:checkout", "uid": "7", "extra": extra });
         let expected =

@@ -202,6 +202,11 @@ mod tests {
         assert_eq!(found(&cache, "a", start + 12 * SECOND, 0), "alice");
     }
 
+    fn sizes<T>(entries: &Mutex<Entries<T>>) -> (usize, usize) {
+        let entries = lock(entries);
+        (entries.values.len(), entries.order.len())
+    }
+
     #[test]
     fn refusals_push_out_no_proof_and_both_are_bounded() {
         let (cache, start) = (Cache::new(TERMS).unwrap(), Instant::now());
@@ -210,12 +215,12 @@ mod tests {
             cache.store(cache.fingerprint(i.to_string().as_bytes()), None, start);
         }
         assert_eq!(found(&cache, "a", start, 0), "alice");
-        assert_eq!((lock(&cache.refused).values.len(), lock(&cache.refused).order.len()), (ENTRIES, ENTRIES));
+        assert_eq!(sizes(&cache.refused), (ENTRIES, ENTRIES));
         for i in 0..ENTRIES {
             cache.store(cache.fingerprint(i.to_string().as_bytes()), Some(identity("bob", None)), start);
         }
         assert_eq!(found(&cache, "a", start, 0), "nothing");
-        assert_eq!((lock(&cache.proved).values.len(), lock(&cache.proved).order.len()), (ENTRIES, ENTRIES));
+        assert_eq!(sizes(&cache.proved), (ENTRIES, ENTRIES));
     }
 
     #[test]

@@ -106,7 +106,7 @@ workers: 1000
         "sidegate.yaml:7: upstream.address: `ftp://app` is not an address like http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or unix:/PATH",
         "sidegate.yaml:8: upstream.connect_timeout: `1 second` is not a duration like 500ms, 30s, 5m or 1h",
         "sidegate.yaml:13: auth.jwt[0].algorithms[1]: `RS265` is none of",
-        "sidegate.yaml:14: auth.jwt[0].keys: this must be exactly one of `file`, `pem_file`, `secret_file`",
+        "sidegate.yaml:14: auth.jwt[0].keys: this must be exactly one of `discovery: true`, `url`, `file`",
         "sidegate.yaml:16: auth.jwt[1].issuer: this must be a string, not nothing; give the key a value or take it out",
         "sidegate.yaml:19: auth.jwt[2].audiences: this must be a list, not `orders`",
         "sidegate.yaml:23: rules[0].alow: there is no key `alow` here; did you mean `allow`?",

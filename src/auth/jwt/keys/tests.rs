@@ -4,9 +4,11 @@
 
 use std::{fs, sync::LazyLock};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::EncodingKey;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData};
-use serde_json::json;
+use serde_json::{Value, json};
+use x509_parser::{prelude::FromDer, public_key::PublicKey, x509::SubjectPublicKeyInfo};
 
 use super::*;
 
@@ -21,7 +23,16 @@ fn load(
     let path = folder.path().join("keys");
     fs::write(&path, content).unwrap();
     let config = config::Jwt::new(keys(path));
-    KeySet::load(&config, "auth.jwt[0]")
+    let file = match &config.keys {
+        config::Keys::File(path) => KeyFile::Jwks(path),
+        config::Keys::PemFile(path) => KeyFile::Pem(path),
+        config::Keys::SecretFile(path) => KeyFile::Secret(path),
+        config::Keys::Discovery(_)
+        | config::Keys::Url(..)
+        | config::Keys::Kubernetes(..)
+        | config::Keys::TokenReview(..) => panic!("not a file"),
+    };
+    KeySet::load(file, &config.accepted_algorithms(), "auth.jwt[0].keys")
 }
 
 fn encoded(bytes: &[u8]) -> String {
