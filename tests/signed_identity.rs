@@ -18,9 +18,15 @@ const HEADER: &str = "X-Sidegate-Identity";
 #[test]
 fn an_app_that_checks_the_signature_believes_sidegate_and_nobody_else() {
     let (app, issuer) = (PythonApp::start("signed_identity_app.py", &[]), Issuer::new());
-    let start = || signing(Sidegate::before(&app), &issuer, json!({ "audience": "orders-app" })).start();
-    let (sidegate, other) = (start(), start());
-    let elsewhere = signing(Sidegate::before(&app), &issuer, json!({ "audience": "another-app" })).start();
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
+    let start = |audience: &str, key: Option<&str>| {
+        let builder = Sidegate::before(&app);
+        let key_file = key.map(|key| builder.write("signing.pem", key));
+        signing(builder, &issuer, json!({ "audience": audience, "key_file": key_file })).start()
+    };
+    let (sidegate, other) = (start("orders-app", Some(&key)), start("orders-app", None));
+    // The same key signs for both apps.
+    let elsewhere = start("another-app", Some(&key));
     let know = format!(
         "POST /__keys?url=http://{}/jwks.json HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
         sidegate.admin()
@@ -71,8 +77,9 @@ fn an_app_that_checks_the_signature_believes_sidegate_and_nobody_else() {
     ] {
         assert_eq!(direct(&token).status, 403, "{what}");
     }
-    for (what, sidegate) in [("another key", other), ("another audience", elsewhere)] {
-        assert_eq!(sidegate.get("/orders", &[&bearer]).status, 403, "{what}");
+    for (sidegate, error) in [(other, "PyJWKClientError"), (elsewhere, "InvalidAudienceError")] {
+        let answer = sidegate.get("/orders", &[&bearer]);
+        assert_eq!((answer.status, &answer.json()["error"]), (403, &json!(error)));
     }
 }
 
