@@ -44,11 +44,15 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections at once: kubelet, Prometheus, and a few people.
 const MAX_CONNECTIONS: usize = 256;
 
+/// How long the public key may be kept. A new one has a new name, for which libraries ask again at once.
+const KEPT: &str = "public, max-age=300";
+
 /// After an error of `accept`.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JWK_SET: &str = "application/jwk-set+json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The admin listener.
@@ -58,6 +62,8 @@ pub struct Admin {
     pub health: Arc<Health>,
     /// What `/metrics` reports.
     pub metrics: Arc<Metrics>,
+    /// The public key that what we tell the app can be checked with, if we sign it.
+    pub jwks: Option<Bytes>,
 }
 
 /// The state that probes ask about.
@@ -187,8 +193,18 @@ impl Admin {
                     answer(StatusCode::OK, PROMETHEUS_TEXT, self.metrics.prometheus_text())
                 }
             }
-            "/" => text(StatusCode::OK, "sidegate: /livez /readyz[?verbose] /startupz /metrics\n".to_owned()),
-            _ => text(StatusCode::NOT_FOUND, "not here: /livez /readyz /startupz /metrics\n".to_owned()),
+            "/jwks.json" | "/.well-known/jwks.json" => match &self.jwks {
+                Some(jwks) => {
+                    let mut response = answer(StatusCode::OK, JWK_SET, jwks.clone());
+                    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(KEPT));
+                    response
+                }
+                None => text(StatusCode::NOT_FOUND, "nothing is signed: identity.signed is not set\n".to_owned()),
+            },
+            "/" => {
+                text(StatusCode::OK, "sidegate: /livez /readyz[?verbose] /startupz /metrics /jwks.json\n".to_owned())
+            }
+            _ => text(StatusCode::NOT_FOUND, "not here: /livez /readyz /startupz /metrics /jwks.json\n".to_owned()),
         }
     }
 }
@@ -217,8 +233,8 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     answer(status, TEXT, body)
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

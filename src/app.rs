@@ -23,7 +23,7 @@ use crate::{
     config::{Config, ListenAddress, Problem, Problems},
     cors::Terms,
     origin::Trust,
-    proxy::Proxy,
+    proxy::{Credentials, Proxy},
     server::{Bound, Server},
     stack,
     telemetry::{AccessLog, Metrics},
@@ -41,6 +41,7 @@ pub struct Compiled {
     config: Config,
     tls: Option<Tls>,
     policy: Policy,
+    credentials: Credentials,
     connector: Connector,
     /// What works but deserves a look.
     pub warnings: Vec<Problem>,
@@ -78,11 +79,12 @@ impl Compiled {
         let tls = config.listen.tls.as_ref().map(|tls| problems.keep(Tls::load(tls, config.listen.http2)));
         let policy = problems.keep(Policy::compile(&config));
         let connector = problems.keep(Connector::load(&config.upstream));
-        match (tls, policy, connector) {
-            (tls, Some((policy, warnings)), Some(connector)) => {
-                problems.or(Self { config, tls: tls.flatten(), policy, connector, warnings })
+        let credentials = problems.keep(Credentials::load(&config));
+        match (tls, policy, credentials, connector) {
+            (tls, Some((policy, warnings)), Some(credentials), Some(connector)) => {
+                problems.or(Self { config, tls: tls.flatten(), policy, credentials, connector, warnings })
             }
-            (_, None, _) | (_, _, None) => Err(problems),
+            (_, None, _, _) | (_, _, None, _) | (_, _, _, None) => Err(problems),
         }
     }
 
@@ -128,7 +130,8 @@ impl App {
     /// # Errors
     /// The operating system refused a thread or a runtime.
     pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { compiled: Compiled { config, tls, mut policy, connector, .. }, listener, admin, .. } = self;
+        let Self { compiled, listener, admin, .. } = self;
+        let Compiled { config, tls, mut policy, credentials, connector, .. } = compiled;
         let rules = config.rules.iter().enumerate().map(|(i, rule)| rule.label(i)).collect();
         let metrics = Arc::new(Metrics::new(rules, tls.as_ref().map(|tls| tls.not_after)));
         let log = Arc::new(AccessLog::start(config.log.access, metrics.log_lines_lost.clone())?);
@@ -163,7 +166,7 @@ impl App {
                 places: places.clone(),
                 policy: policy.clone(),
                 hashing: hashing.clone(),
-                proxy: Arc::new(Proxy::new(&config, connections)),
+                proxy: Arc::new(Proxy::new(&config, credentials.clone(), connections)),
             });
             let (server, listener) = (server.clone(), listener.try_clone()?);
             workers.push(Worker::start(number, async move {
@@ -179,7 +182,7 @@ impl App {
             start_background(background, &metrics);
             let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
             let health = Arc::new(Health::new(handles, connector, policy.key_rings()));
-            let probes = Admin { health: health.clone(), metrics: metrics.clone() };
+            let probes = Admin { health: health.clone(), metrics: metrics.clone(), jwks: policy.jwks() };
             tokio::spawn(probes.run(tokio::net::TcpListener::from_std(admin)?));
 
             stop.await;

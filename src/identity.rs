@@ -1,13 +1,19 @@
 //! Who is calling: what was proved, in the form in which rules, logs and the app need it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-pub use self::account::ServiceAccount;
+pub use self::{
+    account::ServiceAccount,
+    assertion::{Assertion, Minted},
+    signer::{Signer, Subject},
+};
 
 mod account;
+mod assertion;
+mod signer;
 
 /// How a caller proved who they are. The order is that of the metric's label values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,8 +66,17 @@ pub struct Identity {
     pub claims: Box<[Option<Value>]>,
     /// What the app is told, ready to be sent. Holds each configured header at most once.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the app is told by a signature, if it is.
+    pub assertion: Option<Assertion>,
     /// When the proof ends, with the leeway that its issuer is given, in seconds since 1970. A password has no end.
     pub expires: Option<u64>,
+}
+
+impl Identity {
+    /// What the app is told by a signature at `now`, if it is.
+    pub fn signed(&self, now: SystemTime) -> Option<Arc<Minted>> {
+        self.assertion.as_ref()?.at(now, self.expires)
+    }
 }
 
 /// Who is behind a request.

@@ -10,7 +10,7 @@
 //!                                target + sources: Policy   proxy (translate) ── upstream ── app on loopback,
 //!                                                                │                           a Unix socket, h2c, TLS
 //!                                                     101 ═▶ tunnel: bytes, and no more requests
-//!    beside:  admin → /livez /readyz /startupz /metrics            (own listener, own thread)
+//!    beside:  admin → /livez /readyz /startupz /metrics /jwks.json (own listener, own thread)
 //! ```
 //!
 //! Follow one request: `main → commands::serve → app → server → server::gate → stack → telemetry::observe → denial → admit →

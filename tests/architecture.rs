@@ -12,7 +12,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("reason", &[]),
     ("fields", &[]),
-    ("identity", &[]),
+    // Who signs what is said about a caller reads its key at the start.
+    ("identity", &["config"]),
     ("target", &["config", "fields", "reason"]),
     ("sources", &["config", "fields", "reason", "target"]),
     ("origin", &["config", "fields", "reason", "target"]),

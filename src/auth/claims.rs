@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     config,
-    identity::{Identity, Method},
+    identity::{Identity, Method, Signer, Subject},
 };
 
 /// The longest header value made of claims. Apps refuse more than 8 KiB; a caller in a thousand groups should hear
@@ -35,25 +37,45 @@ impl ClaimPath {
     }
 }
 
+/// What a header is made of.
+#[derive(Debug)]
+enum Told {
+    /// The user, wherever the issuer keeps the name.
+    User,
+    /// The groups, wherever the issuer keeps them.
+    Groups,
+    /// All claims.
+    Payload,
+    /// One claim.
+    Claim(ClaimPath),
+}
+
 /// What of a caller's claims is kept, and in which form.
 #[derive(Debug, Default)]
 pub(super) struct Mapping {
-    headers: Vec<(HeaderName, ClaimPath)>,
+    headers: Vec<(HeaderName, Told)>,
     separator: String,
     wanted: Vec<ClaimPath>,
+    signer: Option<Arc<Signer>>,
 }
 
 impl Mapping {
     pub(super) fn compile(config: &config::Identity) -> Result<Self, config::Problems> {
         let mut problems = config::Problems::default();
         let mut headers = Vec::new();
-        for (name, path) in &config.headers {
+        for (name, path) in config.told() {
             let invalid = || config::Problem::new(format!("identity.headers.{name}"), "not a header name", "");
             if let Some(header) = problems.keep(HeaderName::try_from(name.as_str()).map_err(|_| invalid())) {
-                headers.push((header, ClaimPath::new(path)));
+                headers.push((header, Told::parse(&path)));
             }
         }
-        problems.or(Self { headers, separator: config.group_separator.clone(), wanted: Vec::new() })
+        let signer = config.signed.as_ref().and_then(|signed| problems.keep(Signer::load(signed)));
+        problems.or(Self { headers, separator: config.separator().to_owned(), wanted: Vec::new(), signer })
+    }
+
+    /// The public key that what we sign is checked with, if we sign anything.
+    pub(super) fn jwks(&self) -> Option<Bytes> {
+        self.signer.as_ref().map(|signer| signer.jwks())
     }
 
     /// The place in [`Identity::claims`] in which a rule will find the claim at `path`.
@@ -78,12 +100,14 @@ impl Mapping {
         groups: Vec<String>,
         claims: &Value,
     ) -> Option<Identity> {
+        let subject = Subject { user, method, issuer: &issuer, groups: &groups, claims };
         let mut headers = Vec::with_capacity(self.headers.len());
-        for (name, path) in &self.headers {
-            let text = match path.0.as_str() {
-                "sub" => Some(user.to_owned()),
-                "groups" => join(groups.iter().map(String::as_str), &self.separator),
-                _ => path.find(claims).and_then(|value| self.text(value)),
+        for (name, told) in &self.headers {
+            let text = match told {
+                Told::User => Some(user.to_owned()),
+                Told::Groups => join(groups.iter().map(String::as_str), &self.separator),
+                Told::Payload => Some(payload(subject)),
+                Told::Claim(path) => path.find(claims).and_then(|value| self.text(value)),
             };
             let Some(text) = text.filter(|text| !text.is_empty()) else { continue };
             if text.len() > MAX_HEADER_VALUE || text.chars().any(char::is_control) {
@@ -91,8 +115,22 @@ impl Mapping {
             }
             headers.push((name.clone(), HeaderValue::from_bytes(text.as_bytes()).ok()?));
         }
+        let assertion = match &self.signer {
+            Some(signer) => Some(signer.assertion(subject, MAX_HEADER_VALUE)?),
+            None => None,
+        };
         let claims = self.wanted.iter().map(|path| path.find(claims).cloned()).collect();
-        Some(Identity { user: user.into(), method, issuer, account: None, groups, claims, headers, expires: None })
+        Some(Identity {
+            user: user.into(),
+            method,
+            issuer,
+            account: None,
+            groups,
+            claims,
+            headers,
+            assertion,
+            expires: None,
+        })
     }
 
     fn text(&self, value: &Value) -> Option<String> {
@@ -103,6 +141,30 @@ impl Mapping {
             Value::Null | Value::Object(_) => None,
         }
     }
+}
+
+impl Told {
+    fn parse(path: &str) -> Self {
+        match path {
+            "sub" => Self::User,
+            "groups" => Self::Groups,
+            config::PAYLOAD => Self::Payload,
+            path => Self::Claim(ClaimPath::new(path)),
+        }
+    }
+}
+
+/// All claims as base64url of their JSON: as the rules saw them, of which there is one reading, and not as they were sent.
+/// What we say of a caller who has none, as one with a password, has no `exp`, without which no token is accepted: so it
+/// cannot be taken for a token's.
+fn payload(subject: Subject<'_>) -> String {
+    let Subject { user, method, issuer, groups, claims } = subject;
+    let json = if claims.is_object() {
+        claims.to_string()
+    } else {
+        json!({ "sub": user, "groups": groups, "auth_method": method.label(), "auth_issuer": issuer }).to_string()
+    };
+    URL_SAFE_NO_PAD.encode(json)
 }
 
 /// A list as one header value. An entry that holds the separator would read as two entries, of which the caller may have
@@ -137,12 +199,9 @@ mod tests {
     use super::*;
 
     fn headers(claims: &Value, groups: &[&str]) -> Option<Vec<(String, String)>> {
-        let config = config::Identity {
-            headers: [("X-User", "sub"), ("X-Groups", "groups"), ("X-Roles", "realm_access.roles"), ("X-Tenant", "t")]
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .into(),
-            ..config::Identity::default()
-        };
+        let told = [("X-User", "sub"), ("X-Groups", "groups"), ("X-Roles", "realm_access.roles"), ("X-Tenant", "t")];
+        let told = told.map(|(header, claim)| (header.to_owned(), claim.to_owned()));
+        let config = config::Identity { headers: Some(told.into()), ..config::Identity::default() };
         let mapping = Mapping::compile(&config).unwrap();
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
         let identity = mapping.identify(Method::Jwt, "corp".into(), "alice", groups, claims)?;

@@ -1,12 +1,13 @@
 //! The decision: which rule, who is calling, and may they. Pure and synchronous, so that the whole security argument is
 //! a table of tests, and so that one snapshot decides both who and whether.
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::{
-    basic::{Credentials, User, Users},
+    basic::{Credentials, Users},
     claims::Mapping,
     jwt::{Authentic, Background, CacheGauges, Issuers, KeyRing, Unproved},
     need::{Learned, Need},
@@ -35,8 +36,6 @@ pub struct Policy {
     /// What a refusal asks for, by the rule.
     challenges: Vec<Asking>,
     passes_preflights: bool,
-    /// Whether the app sees credentials: then it must not see any that were not checked.
-    forwards_credentials: bool,
     /// Whose pages may open a WebSocket with credentials that a browser adds by itself.
     trusted_origins: Vec<config::Origin>,
 }
@@ -44,7 +43,8 @@ pub struct Policy {
 #[derive(Debug)]
 struct Passwords {
     users: Users,
-    label: Arc<str>,
+    /// Whom each of them is to the rules and to the app: made once, for all requests.
+    identities: HashMap<Arc<str>, Arc<Identity>>,
 }
 
 /// What a refusal asks for.
@@ -103,12 +103,16 @@ impl Policy {
                 if config.auth.jwt.is_empty() {
                     warnings.extend(rules::unmet(&config.rules, &users));
                 }
-                Some(Passwords { users, label: basic.realm.as_str().into() })
+                Some(users)
             }),
         };
         // The rules add the claims that they ask for to the mapping; without one they are still checked.
         let mut mapping = mapping.unwrap_or_default();
         let rules = problems.keep(rules::compile(config, &mut mapping));
+        let passwords = passwords.and_then(|users| match (users, &config.auth.basic) {
+            (Some(users), Some(basic)) => problems.keep(Passwords::new(users, basic, &mapping)).map(Some),
+            (None, _) | (_, None) => Some(None),
+        });
         match (rules, issuers, passwords) {
             (Some(rules), Some(issuers), Some(passwords)) => {
                 let basic = config.auth.basic.as_ref();
@@ -120,7 +124,6 @@ impl Policy {
                     passwords,
                     mapping,
                     passes_preflights: config.cors.preflight == config::Preflight::Pass,
-                    forwards_credentials: config.identity.forward_credentials,
                     trusted_origins: config.auth.trusted_origins.clone(),
                 };
                 problems.or((policy, warnings))
@@ -144,6 +147,11 @@ impl Policy {
     /// The keys of every issuer of tokens.
     pub fn key_rings(&self) -> Vec<Arc<KeyRing>> {
         self.issuers.iter().flat_map(Issuers::key_rings).cloned().collect()
+    }
+
+    /// The public key that what we tell the app can be checked with, if we sign it.
+    pub fn jwks(&self) -> Option<Bytes> {
+        self.mapping.jwks()
     }
 
     /// Decides about a request of a client at the address `client`, where that is known, at `now`. The target is settled
@@ -241,7 +249,7 @@ impl Policy {
             && let Some(found) = issuers.sources.find(headers, target).map_err(none)?
         {
             let refused = |reason| Refused(reason, identity::Method::Jwt);
-            if self.forwards_credentials {
+            if rule.forwards_credentials {
                 let password = rule.proofs.iter().any(|kinds| kinds.issuers.is_empty());
                 issuers.sources.nothing_beside(Some(&found), password, headers, target).map_err(refused)?;
             }
@@ -265,7 +273,7 @@ impl Policy {
             && sources::after_scheme(value, "basic").is_some()
         {
             let refused = |reason| Refused(reason, identity::Method::Basic);
-            if self.forwards_credentials
+            if rule.forwards_credentials
                 && let Some(issuers) = &self.issuers
                 && rule.proofs.iter().all(|kinds| kinds.issuers.is_empty())
             {
@@ -282,8 +290,9 @@ impl Policy {
                     Some(user)
                 }
             };
-            let identity = user.and_then(|user| self.user_identity(&user)).ok_or(refused(Reason::PasswordWrong))?;
-            return Ok(Proof::Known { identity: Arc::new(identity), remembered: learned.password.is_none() });
+            let identity = user.and_then(|user| passwords.identities.get(&user.name));
+            let identity = identity.ok_or(refused(Reason::PasswordWrong))?.clone();
+            return Ok(Proof::Known { identity, remembered: learned.password.is_none() });
         }
         Err(none(Reason::CredentialsMissing))
     }
@@ -309,11 +318,28 @@ impl Policy {
         };
         if allowed { Decision::Permit(caller, verdict) } else { Decision::Deny(Reason::RuleDenied.into(), verdict) }
     }
+}
 
-    fn user_identity(&self, user: &User) -> Option<Identity> {
-        let label = self.passwords.as_ref()?.label.clone();
-        let groups = user.groups.iter().map(ToString::to_string).collect();
-        self.mapping.identify(identity::Method::Basic, label, &user.name, groups, &serde_json::Value::Null)
+impl Passwords {
+    /// The users, as `mapping` tells of them.
+    ///
+    /// # Errors
+    /// Those of whom the app cannot be told.
+    fn new(users: Users, basic: &config::Basic, mapping: &Mapping) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let label: Arc<str> = basic.realm.as_str().into();
+        let identities = users.iter().filter_map(|user| {
+            let groups = user.groups.iter().map(ToString::to_string).collect();
+            let identity =
+                mapping.identify(identity::Method::Basic, label.clone(), &user.name, groups, &serde_json::Value::Null);
+            let identity = problems.keep(identity.ok_or_else(|| {
+                let what = format!("what the app is told of user `{}` does not fit into a header of 8 KiB", user.name);
+                Problem::new("auth.basic.groups_file", what, "let the user be in fewer groups")
+            }));
+            Some((user.name.clone(), Arc::new(identity?)))
+        });
+        let identities = identities.collect();
+        problems.or(Self { users, identities })
     }
 }
 

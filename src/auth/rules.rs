@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use super::{basic::Users, claims::Mapping};
 use crate::{
-    config::{self, AccountPattern, Allow, Class, HostPattern, Kinds, Network, PathPattern, Paths, Problem, Problems},
+    config::{
+        self, AccountPattern, Allow, Class, ForwardCredentials, HostPattern, Kinds, Network, PathPattern, Paths,
+        Problem, Problems,
+    },
     identity::{Caller, Identity, ServiceAccount},
 };
 
@@ -23,6 +26,8 @@ pub(super) struct Rule {
     /// The kinds of credentials that have to be proved, one of each of these; the first says who is calling.
     pub(super) proofs: Vec<Kinds>,
     pub(super) demand: Demand,
+    /// Whether the app sees the credentials: then it must not see any that were not checked.
+    pub(super) forwards_credentials: bool,
 }
 
 /// What is asked for.
@@ -88,6 +93,7 @@ pub(super) fn compile(config: &config::Config, mapping: &mut Mapping) -> Result<
             paths: rule.paths.map_or(config.paths, |over| config.paths.overridden_by(over)),
             proofs: rule.credentials.demands(&config.auth),
             demand,
+            forwards_credentials: *rule.forwarding(&config.identity) == ForwardCredentials::Yes,
         })
     });
     let rules: Vec<_> = rules.collect();

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
-use super::findings::{Findings, member};
+use super::{
+    ForwardCredentials, Signed,
+    findings::{Findings, closest, member},
+    units,
+};
 
 /// Headers that tell the app about the connection, not about the caller.
 const OURS: &[&str] = &[
@@ -45,49 +49,126 @@ const HTTP: &[&str] = &[
     "upgrade",
 ];
 
+/// Stands for all claims together, as base64url of their JSON.
+pub const PAYLOAD: &str = "$payload";
+
 /// How the app is told who is calling.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identity {
-    /// Header → claim path. `sub` and `groups` stand for the user and the groups of Basic too.
-    pub headers: BTreeMap<String, String>,
-    /// Between the entries of a list.
-    pub group_separator: String,
-    /// Whether the app sees the password or the token.
-    pub forward_credentials: bool,
+    /// The headers that a product or a proxy is known for.
+    pub preset: Preset,
+    /// Header → claim path, instead of those of the preset. `sub` and `groups` stand for the user and the groups of Basic
+    /// too, and `$payload` for all claims.
+    #[serde(deserialize_with = "units::given")]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// The same, besides those of the preset.
+    pub add_headers: BTreeMap<String, String>,
+    /// Between the entries of a list. Absent = that of the preset.
+    #[serde(deserialize_with = "units::given")]
+    pub group_separator: Option<String>,
+    /// What tells the app by a signature that the request came through us.
+    pub signed: Option<Signed>,
+    /// What the app sees of the password or the token.
+    pub forward_credentials: ForwardCredentials,
 }
 
-impl Default for Identity {
-    fn default() -> Self {
-        let headers = [("X-Forwarded-User", "sub"), ("X-Forwarded-Email", "email"), ("X-Forwarded-Groups", "groups")];
-        Self {
-            headers: headers.map(|(header, claim)| (header.to_owned(), claim.to_owned())).into(),
-            group_separator: ",".to_owned(),
-            forward_credentials: false,
+/// Headers by what sends them elsewhere.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// `X-Forwarded-User` and others, as oauth2-proxy sends them to its upstream.
+    #[default]
+    Forwarded,
+    /// `X-Auth-Request-User` and others, as oauth2-proxy answers nginx.
+    AuthRequest,
+    /// `Remote-User` and others, as Authelia.
+    RemoteUser,
+    /// `X-Remote-User` and `X-Remote-Groups`, as kube-rbac-proxy.
+    Kube,
+    /// `x-jwt-payload`, as Envoy's documentation and Istio's.
+    Envoy,
+}
+
+impl Preset {
+    /// Header → claim path.
+    fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Forwarded => &[
+                ("X-Forwarded-User", "sub"),
+                ("X-Forwarded-Email", "email"),
+                ("X-Forwarded-Groups", "groups"),
+                ("X-Forwarded-Preferred-Username", "preferred_username"),
+            ],
+            Self::AuthRequest => &[
+                ("X-Auth-Request-User", "sub"),
+                ("X-Auth-Request-Email", "email"),
+                ("X-Auth-Request-Groups", "groups"),
+                ("X-Auth-Request-Preferred-Username", "preferred_username"),
+            ],
+            Self::RemoteUser => &[
+                ("Remote-User", "sub"),
+                ("Remote-Email", "email"),
+                ("Remote-Groups", "groups"),
+                ("Remote-Name", "name"),
+            ],
+            Self::Kube => &[("X-Remote-User", "sub"), ("X-Remote-Groups", "groups")],
+            Self::Envoy => &[("X-Jwt-Payload", PAYLOAD)],
+        }
+    }
+
+    fn separator(self) -> &'static str {
+        match self {
+            Self::Forwarded | Self::AuthRequest | Self::RemoteUser | Self::Envoy => ",",
+            Self::Kube => "|",
         }
     }
 }
 
 impl Identity {
+    /// Header → claim path: the preset's or those instead, and those besides.
+    pub fn told(&self) -> BTreeMap<String, String> {
+        let mut told = self.chosen();
+        told.extend(self.add_headers.clone());
+        told
+    }
+
+    /// Between the entries of a list.
+    pub fn separator(&self) -> &str {
+        self.group_separator.as_deref().unwrap_or(self.preset.separator())
+    }
+
+    /// `self` with all that the preset says written out.
+    pub(super) fn written_out(self) -> Self {
+        Self { headers: Some(self.chosen()), group_separator: Some(self.separator().to_owned()), ..self }
+    }
+
+    fn chosen(&self) -> BTreeMap<String, String> {
+        let preset = || self.preset.headers().iter().map(|(header, claim)| ((*header).to_owned(), (*claim).to_owned()));
+        self.headers.clone().unwrap_or_else(|| preset().collect())
+    }
+
     pub(super) fn check(&self, findings: &mut Findings<'_>) {
         let mut seen = BTreeMap::new();
-        for (header, claim) in &self.headers {
-            let key = member("identity.headers", header);
-            if let Err((what, remedy)) = check_header(header) {
-                findings.push(&key, what, remedy);
-            } else if let Some(other) = seen.insert(alias(header), header) {
-                let what = format!("`{header}` and `{other}` are the same header to an app");
-                findings.push(&key, what, "keep one of them");
-            }
-            if let Err(what) = check_claim(claim) {
-                findings.push(&key, what, "");
+        for (section, headers) in [("identity.headers", &self.chosen()), ("identity.add_headers", &self.add_headers)] {
+            for (header, claim) in headers {
+                let key = member(section, header);
+                check_told(&key, header, &mut seen, findings);
+                if let Err((what, remedy)) = check_told_claim(claim) {
+                    findings.push(&key, what, remedy);
+                }
             }
         }
-        if self.group_separator.contains(|c: char| c.is_control() || !c.is_ascii()) {
+        if let Some(signed) = &self.signed {
+            check_told("identity.signed.header", &signed.header, &mut seen, findings);
+            signed.check(findings);
+        }
+        self.forward_credentials.check("identity.forward_credentials", self, findings);
+        if self.separator().contains(|c: char| c.is_control() || !c.is_ascii()) {
             let what = "a header cannot carry this separator: it is a control character or not ASCII";
             findings.push("identity.group_separator", what, "use a comma, a space or `|`");
         }
-        if self.group_separator.is_empty() {
+        if self.separator().is_empty() {
             findings.push(
                 "identity.group_separator",
                 "without a separator `a` and `b` would be the group `ab`",
@@ -95,6 +176,26 @@ impl Identity {
             );
         }
     }
+}
+
+/// Checks a header that the app is to be told something in, beside those that were `seen`.
+fn check_told(key: &str, header: &str, seen: &mut BTreeMap<String, String>, findings: &mut Findings<'_>) {
+    if let Err((what, remedy)) = check_header(header) {
+        findings.push(key, what, remedy);
+    } else if let Some(other) = seen.insert(alias(header), header.to_owned()) {
+        let what = format!("`{header}` and `{other}` are the same header to an app");
+        findings.push(key, what, "keep one of them");
+    }
+}
+
+/// What is wrong with what a header is to be made of.
+fn check_told_claim(claim: &str) -> Result<(), (String, String)> {
+    const WORDS: &[&str] = &[PAYLOAD];
+    if claim.starts_with('$') && !WORDS.contains(&claim) {
+        let remedy = closest(claim, WORDS).unwrap_or(PAYLOAD);
+        return Err((format!("`{claim}` stands for nothing"), format!("did you mean `{remedy}`?")));
+    }
+    check_claim(claim).map_err(|what| (what, String::new()))
 }
 
 /// What is wrong with a path to a claim: a name, names with dots between, or a JSON pointer (RFC 6901).

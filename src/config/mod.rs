@@ -21,6 +21,7 @@ mod extract;
 mod fault;
 mod file;
 mod findings;
+mod forwarding;
 mod host;
 mod identity;
 mod jwt;
@@ -36,6 +37,7 @@ mod paths;
 mod place;
 mod problems;
 mod rule;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod token_cache;
@@ -53,8 +55,9 @@ pub use compression::{Coding, Compression};
 pub use cors::{Cors, Origins, Preflight};
 pub use credentials::{Credentials, Kinds};
 pub use file::read;
+pub use forwarding::ForwardCredentials;
 pub use host::HostPattern;
-pub use identity::Identity;
+pub use identity::{Identity, PAYLOAD, Preset};
 pub use jwt::{Algorithm, Jwt};
 pub use keys::{Keys, Remote, Review, Server};
 pub use layers::{Override, Source};
@@ -67,6 +70,7 @@ pub use path::PathPattern;
 pub use paths::{Handling, Paths, RulePaths};
 pub use problems::{Problem, Problems};
 pub use rule::{Allow, Callers, Class, Rule};
+pub use signed::Signed;
 pub use token_cache::TokenCache;
 pub use token_source::TokenSource;
 pub use upstream::{Upstream, UpstreamTls};
@@ -140,7 +144,7 @@ impl Config {
         self.listen.check(findings);
         self.upstream.check(&self.listen, findings);
         self.auth.check(&self.rules, findings);
-        Rule::check_all(&self.rules, &self.auth, findings);
+        Rule::check_all(&self.rules, &self.auth, &self.identity, findings);
         self.cors.check(findings);
         self.compression.check(findings);
         self.identity.check(findings);
@@ -207,5 +211,6 @@ pub fn render(config: &Config) -> Result<String, Problem> {
     for (i, rule) in config.rules.iter_mut().enumerate() {
         rule.name = Some(rule.label(i));
     }
+    config.identity = config.identity.written_out();
     serde_saphyr::to_string(&config).map_err(|error| Problem::new("configuration", error.to_string(), ""))
 }

@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    AccountPattern, Auth, Credentials, HostPattern, Network, PathPattern, RulePaths,
+    AccountPattern, Auth, Credentials, ForwardCredentials, HostPattern, Identity, Network, PathPattern, RulePaths,
     findings::{Findings, closest, member},
     identity::check_claim,
     units,
@@ -89,6 +89,9 @@ pub struct Rule {
     /// The kinds of credentials that it takes. Absent = every kind that is configured.
     #[serde(default, skip_serializing_if = "Credentials::is_whichever")]
     pub credentials: Credentials,
+    /// What the app sees of the password or the token, where it is not as for all rules.
+    #[serde(default, deserialize_with = "units::given", skip_serializing_if = "Option::is_none")]
+    pub forward_credentials: Option<ForwardCredentials>,
     /// Whom it lets through.
     pub allow: Allow,
 }
@@ -172,7 +175,12 @@ impl Rule {
         !matches!(self.allow, Allow::Class(Class::Anyone))
     }
 
-    pub(super) fn check_all(rules: &[Self], auth: &Auth, findings: &mut Findings<'_>) {
+    /// What the app sees of the password or the token, where `identity` says it for all rules.
+    pub fn forwarding<'a>(&'a self, identity: &'a Identity) -> &'a ForwardCredentials {
+        self.forward_credentials.as_ref().unwrap_or(&identity.forward_credentials)
+    }
+
+    pub(super) fn check_all(rules: &[Self], auth: &Auth, identity: &Identity, findings: &mut Findings<'_>) {
         if rules.len() > MAX_RULES {
             let what = format!("there are {} rules, and {MAX_RULES} at the most", rules.len());
             findings.push("rules", what, "let one pattern stand for several paths");
@@ -182,7 +190,7 @@ impl Rule {
         let mut earlier: Vec<(String, &Self, Option<PathPattern>)> = Vec::new();
         for (i, rule) in rules.iter().enumerate() {
             let key = findings.element("rules", i);
-            rule.check(&key, auth, findings);
+            rule.check(&key, auth, identity, findings);
             if let Some(other) = names.insert(rule.label(i), key.clone()) {
                 let what = format!("{other} is called `{}` too", rule.label(i));
                 findings.push(member(&key, "name"), what, "give each rule a name of its own");
@@ -227,7 +235,7 @@ impl Rule {
             && covered(&self.client_ips, &other.client_ips, Network::covers)
     }
 
-    fn check(&self, key: &str, auth: &Auth, findings: &mut Findings<'_>) {
+    fn check(&self, key: &str, auth: &Auth, identity: &Identity, findings: &mut Findings<'_>) {
         if self.name.as_ref().is_some_and(|name| name.is_empty() || name.contains(char::is_control)) {
             findings.push(member(key, "name"), "the name is empty or contains a control character", "");
         }
@@ -239,6 +247,14 @@ impl Rule {
             }
         }
         self.credentials.check(auth, &member(key, "credentials"), findings);
+        if let Some(forward) = &self.forward_credentials {
+            let key = member(key, "forward_credentials");
+            forward.check(&key, identity, findings);
+            if *forward == ForwardCredentials::Signed && !self.needs_caller() {
+                let what = "a rule that lets anyone through knows no caller to sign an identity of";
+                findings.push(key, what, "take it out, or write `allow: authenticated`");
+            }
+        }
         match &self.allow {
             Allow::Class(Class::Anyone) if !self.credentials.is_whichever() => {
                 let what = "a rule that lets anyone through asks for no credentials";

@@ -9,7 +9,10 @@ use http::{
 };
 use hyper::body::{Body as _, Incoming};
 
-use super::translate::{Asked, Translation};
+use super::{
+    credentials::Credentials,
+    translate::{Asked, Translation},
+};
 use crate::{
     auth::Permitted,
     body::Body,
@@ -41,10 +44,10 @@ enum First<F> {
 }
 
 impl Proxy {
-    /// A way to the app over its `connections`.
-    pub fn new(config: &config::Config, connections: Connections) -> Self {
-        let http2 = matches!(connections, Connections::Shared(_));
-        Self { app: connections, translation: Translation::new(config, http2), buffer: config.upstream.buffer_request }
+    /// A way to the app over its `connections`, which shows it these `credentials`.
+    pub fn new(config: &config::Config, credentials: Credentials, connections: Connections) -> Self {
+        let translation = Translation::new(config, credentials, matches!(connections, Connections::Shared(_)));
+        Self { app: connections, translation, buffer: config.upstream.buffer_request }
     }
 
     /// Sends a permitted request to the app: over an idle connection, or over a new one. It is sent a second time only

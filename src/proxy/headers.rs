@@ -1,5 +1,7 @@
 //! The headers of a request on its way to the app, and of the answer on its way back.
 
+use std::time::SystemTime;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
@@ -8,7 +10,7 @@ use http::{
     },
 };
 
-use super::names::Names;
+use super::{credentials::Shown, names::Names};
 use crate::{config, fields, identity::Caller, origin::Origin, sources::Sources, target::Target};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -37,17 +39,28 @@ const OF_REQUESTS: [HeaderName; 4] =
 #[derive(Debug)]
 pub struct Rewrite {
     of_requests: Names,
+    /// The same, where the app is to see the credentials.
+    of_requests_with_credentials: Names,
     of_answers: Names,
+    /// The header of what is signed.
+    assertion: Option<HeaderName>,
 }
 
 impl Rewrite {
     /// The rewriting for what the app is told according to `config`. The headers that `tokens` are in are removed like the
     /// names of callers: in every spelling, and from trailers too.
     pub fn new(config: &config::Identity, tokens: &Sources) -> Self {
-        let ours = config.headers.keys().filter_map(|name| HeaderName::try_from(name).ok()).chain([X_REQUEST_ID]);
-        let credentials = tokens.headers().cloned().chain([AUTHORIZATION]).filter(|_| !config.forward_credentials);
-        let of_requests = ours.chain(HOP_BY_HOP).chain(OF_REQUESTS).chain(credentials);
-        Self { of_requests: Names::protected_and(of_requests), of_answers: Names::only(HOP_BY_HOP) }
+        let assertion = config.signed.as_ref().and_then(|signed| HeaderName::try_from(signed.header.as_str()).ok());
+        let told = config.told().into_keys().filter_map(|name| HeaderName::try_from(name).ok());
+        let removed: Vec<_> =
+            told.chain(assertion.clone()).chain([X_REQUEST_ID]).chain(HOP_BY_HOP).chain(OF_REQUESTS).collect();
+        let credentials = tokens.headers().cloned().chain([AUTHORIZATION]);
+        Self {
+            of_requests: Names::protected_and(removed.iter().cloned().chain(credentials)),
+            of_requests_with_credentials: Names::protected_and(removed.into_iter()),
+            of_answers: Names::only(HOP_BY_HOP),
+            assertion,
+        }
     }
 
     /// Makes of the client's headers those that the app gets. The order is the security: first goes what `Connection`
@@ -58,9 +71,16 @@ impl Rewrite {
         target: &Target,
         origin: &Origin,
         caller: &Caller,
+        shown: &Shown,
         request_id: &HeaderValue,
     ) {
-        remove(headers, &self.of_requests);
+        remove(
+            headers,
+            match shown {
+                Shown::AsSent => &self.of_requests_with_credentials,
+                Shown::Nothing | Shown::Assertion | Shown::Fixed(_) => &self.of_requests,
+            },
+        );
         // Only then is there a name with more than one value.
         if headers.len() > headers.keys_len() {
             join_cookies(headers);
@@ -74,13 +94,26 @@ impl Rewrite {
         headers.insert(X_FORWARDED_PORT, origin.port().cloned().unwrap_or_else(|| port(host, encrypted)));
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if encrypted { "https" } else { "http" }));
         headers.insert(X_REQUEST_ID, request_id.clone());
-        for (name, value) in caller.identity().iter().flat_map(|identity| &identity.headers) {
-            headers.insert(name, value.clone());
+        if let Some(identity) = caller.identity() {
+            for (name, value) in &identity.headers {
+                headers.insert(name, value.clone());
+            }
+            if let Some(name) = &self.assertion
+                && let Some(minted) = identity.signed(SystemTime::now())
+            {
+                headers.insert(name, minted.token.clone());
+                if matches!(shown, Shown::Assertion) {
+                    headers.insert(AUTHORIZATION, minted.bearer.clone());
+                }
+            }
+        }
+        if let Shown::Fixed(value) = shown {
+            headers.insert(AUTHORIZATION, value.clone());
         }
     }
 
-    /// Leaves of a client's trailers those that the app gets: none that could not be a header of it, and none that frames
-    /// the message or must be known before its content (RFC 9110 section 6.5.1).
+    /// Leaves of a client's trailers those that the app gets: none that could not be a header of it, none that frames the
+    /// message or must be known before its content (RFC 9110 section 6.5.1), and no credentials, which nobody checks there.
     pub(super) fn trailers_to_app(&self, trailers: &mut HeaderMap) {
         const NEVER: [HeaderName; 7] =
             [HOST, COOKIE, AUTHORIZATION, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE, CACHE_CONTROL];

@@ -1,9 +1,11 @@
 //! What the rules allow goes to the app: headers rewritten, bodies streamed.
 
+pub use credentials::{Credentials, Shown};
 pub use forward::Proxy;
 pub use headers::Rewrite;
 
 mod compression;
+mod credentials;
 mod forward;
 mod headers;
 mod names;

@@ -127,6 +127,7 @@ const PROTECTED_PREFIXES: &[&str] = &[
     "x-ms-token-",
     "x-pomerium-",
     "x-remote-extra-",
+    "x-sidegate-",
     "x-ssl-client-",
     "x-vouch-",
     "x-webauth-",
@@ -264,6 +265,8 @@ mod tests {
             "X-Forwarded-Anything",
             "X.Forwarded.Anything",
             "X-AppEngine-User-Email",
+            "X-Sidegate-Identity",
+            "X.Sidegate.Identity",
             "anything_at_all",
         ] {
             assert!(removed(name), "{name}");

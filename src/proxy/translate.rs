@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     compression::{Compression, Wish},
+    credentials::{Credentials, Shown},
     headers::Rewrite,
     upgrade::{self, Upgrade},
 };
@@ -36,8 +37,10 @@ pub(super) struct Translation {
     upload: Limits,
     compression: Option<Compression>,
     upgrades: upgrade::Limits,
-    /// Where tokens are that the app must not see, besides `Authorization`.
+    /// Where tokens are, besides `Authorization`.
     tokens: Option<Sources>,
+    /// What the app sees of them.
+    credentials: Credentials,
     /// Whether the app speaks HTTP/2.
     http2: bool,
 }
@@ -57,7 +60,7 @@ pub(super) struct Asked {
 
 impl Translation {
     /// The translation for an app that speaks HTTP/2, or HTTP/1.1.
-    pub(super) fn new(config: &config::Config, http2: bool) -> Self {
+    pub(super) fn new(config: &config::Config, credentials: Credentials, http2: bool) -> Self {
         let max_bytes = match config.limits.max_body_bytes {
             0 => u64::MAX,
             bytes => bytes,
@@ -68,7 +71,8 @@ impl Translation {
             upload: Limits { max_bytes, idle_timeout: config.upstream.idle_timeout },
             compression: Compression::compile(&config.compression),
             upgrades: upgrade::Limits::new(&config.limits),
-            tokens: (!config.identity.forward_credentials && tokens.are_special()).then_some(tokens),
+            tokens: tokens.are_special().then_some(tokens),
+            credentials,
             http2,
         }
     }
@@ -90,10 +94,12 @@ impl Translation {
         // Framed anew: hyper has checked the length, and a body of no bytes is not the same as no body.
         let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
         let (head, trailers) = (parts.method == Method::HEAD, fields::has(&parts.headers, &TE, "trailers"));
-        let removed = self.tokens.as_ref().map(|tokens| tokens.remove(&mut parts.headers, &target)).unwrap_or_default();
-        self.headers.to_app(&mut parts.headers, &target, &origin, &caller, &trail.request_id);
+        let shown = self.credentials.shown(trail.verdict().and_then(|verdict| verdict.rule));
+        let tokens = self.tokens.as_ref().filter(|_| !matches!(shown, Shown::AsSent));
+        let removed = tokens.map(|tokens| tokens.remove(&mut parts.headers, &target)).unwrap_or_default();
+        self.headers.to_app(&mut parts.headers, &target, &origin, &caller, shown, &trail.request_id);
         parts.uri = Uri::from(target.forwarded().clone());
-        if let Some(tokens) = self.tokens.as_ref().filter(|_| removed.query) {
+        if let Some(tokens) = tokens.filter(|_| removed.query) {
             let without = tokens.without_tokens(target.forwarded().as_str());
             parts.uri = without.parse().map_err(|_| Reason::PathAmbiguous)?;
         }

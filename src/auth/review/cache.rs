@@ -155,6 +155,7 @@ mod tests {
             groups: Vec::new(),
             claims: Box::default(),
             headers: Vec::new(),
+            assertion: None,
             expires,
         })
     }

@@ -170,6 +170,7 @@ impl Plan {
             client_ips: Vec::new(),
             paths: None,
             credentials: Credentials::default(),
+            forward_credentials: None,
             allow,
         };
         let everyone_known = rule("authenticated", None, Allow::Class(Class::Authenticated));

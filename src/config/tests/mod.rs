@@ -5,6 +5,7 @@ use std::fs;
 
 use super::*;
 
+mod identity;
 mod layers;
 mod refused;
 mod text;

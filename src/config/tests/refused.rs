@@ -313,31 +313,6 @@ fn hosts_clients_and_paths_are_what_they_can_be() {
 }
 
 #[test]
-fn identity_headers_must_be_ours_alone_to_set() {
-    refused(&[
-        (
-            "identity: { headers: { X-Forwarded-For: sub } }",
-            "1: identity.headers.X-Forwarded-For: `X-Forwarded-For` is set by sidegate",
-        ),
-        ("identity: { headers: { x-request-id: sub } }", "is set by sidegate itself"),
-        ("identity: { headers: { Authorization: sub } }", "belongs to HTTP itself"),
-        ("identity: { headers: { Transfer-Encoding: sub } }", "belongs to HTTP itself"),
-        ("identity: { headers: { Proxy: sub } }", "belongs to HTTP itself"),
-        ("identity: { headers: { X_Remote_User: sub } }", "WSGI and CGI take `_` and `-` for the same"),
-        ("identity: { headers: { 'X User': sub } }", "is not the name of a header"),
-        (
-            "identity: { headers: { X-User: sub, x-user: email } }",
-            "identity.headers.x-user: `x-user` and `X-User` are the same header",
-        ),
-        ("identity: { headers: { X-User: sub, X.User: email } }", "are the same header to an app"),
-        ("identity: { headers: { X-User: '' } }", "is no path to a claim"),
-        ("identity: { headers: { X-User: } }", "this must be a string, not nothing"),
-        ("identity: { group_separator: \"\\n\" }", "identity.group_separator: a header cannot carry this separator"),
-        ("identity: { group_separator: '' }", "would be the group `ab`"),
-    ]);
-}
-
-#[test]
 fn values_that_mean_nothing_are_refused() {
     refused(&[
         ("workers: -1", "workers: this must be a whole number from 1 on, not `-1`"),

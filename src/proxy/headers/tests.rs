@@ -94,6 +94,7 @@ fn caller(known: Option<bool>) -> Caller {
         issuer: "corp".into(),
         account: None,
         groups: Vec::new(),
+        assertion: None,
         expires: None,
         claims: Box::default(),
         headers: told.map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect(),
@@ -103,7 +104,7 @@ fn caller(known: Option<bool>) -> Caller {
 /// The headers that the app gets of a request with these.
 fn rewritten(mut headers: HeaderMap, caller: &Caller) -> HeaderMap {
     let names = IDENTITY.map(|(name, _)| (name.to_owned(), "claim".to_owned()));
-    let identity = config::Identity { headers: names.into(), ..config::Identity::default() };
+    let identity = config::Identity { headers: Some(names.into()), ..config::Identity::default() };
     let target = Target::parse(&Request::get("/").header("host", "shop.example:8443").body(()).unwrap()).unwrap();
     let client = Arc::new(Client::new(Some("192.0.2.1:5".parse().unwrap()), true));
     let origin = Origin::new(client, &headers);
@@ -112,6 +113,7 @@ fn rewritten(mut headers: HeaderMap, caller: &Caller) -> HeaderMap {
         &target,
         &origin,
         caller,
+        &Shown::Nothing,
         &HeaderValue::from_static("ours"),
     );
     headers

@@ -9,7 +9,7 @@ use sidegate::{
     config,
     identity::{Caller, Identity, Method},
     origin::{Client, Origin},
-    proxy::Rewrite,
+    proxy::{Rewrite, Shown},
     sources::Sources,
     target::Target,
 };
@@ -31,6 +31,8 @@ static CALLER: LazyLock<Caller> = LazyLock::new(|| {
         user: "alice".into(),
         method: Method::Jwt,
         issuer: "corp".into(),
+        account: None,
+        assertion: None,
         expires: None,
         groups: Vec::new(),
         claims: Box::default(),
@@ -51,7 +53,7 @@ fuzz_target!(|text: &[u8]| {
     let target = Target::parse(&request).expect("a target");
     let client = Arc::new(Client::new(Some(([192, 0, 2, 1], 4711).into()), true));
     let origin = Origin::new(client, &headers);
-    REWRITE.to_app(&mut headers, &target, &origin, &CALLER, &HeaderValue::from_static("ours"));
+    REWRITE.to_app(&mut headers, &target, &origin, &CALLER, &Shown::Nothing, &HeaderValue::from_static("ours"));
 
     for (ours, value) in OURS {
         let fold = |name: &HeaderName| name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");

@@ -18,6 +18,7 @@ fn identity(user: &str) -> Arc<Identity> {
         claims: Box::default(),
         account: None,
         headers: Vec::new(),
+        assertion: None,
         expires: None,
     })
 }

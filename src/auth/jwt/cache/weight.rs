@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{Kept, Tail};
-use crate::identity::Identity;
+use crate::identity::{Assertion, Identity};
 
 /// What the allocator keeps beside each piece of memory, and rounds it up by.
 const ALLOCATION: usize = 16;
@@ -16,13 +16,23 @@ const PLACE: usize = 2 * size_of::<Tail>() + 2 * (size_of::<Tail>() + size_of::<
 /// what counts is that nothing grows which is not counted.
 pub(super) fn weight(token: &str, identity: &Identity) -> usize {
     // Taken apart so that whoever gives an identity a new part comes by here. The issuer's name is everybody's.
-    let Identity { user, method: _, issuer: _, groups, claims, headers, expires: _, account } = identity;
+    let Identity { user, method: _, issuer: _, groups, claims, headers, expires: _, account, assertion } = identity;
     let account = account.as_ref().map_or(0, |account| text(&account.namespace) + text(&account.name));
+    let assertion = assertion.as_ref().map_or(0, Assertion::size);
     let groups = groups.iter().map(|group| size_of::<String>() + text(group)).sum::<usize>();
     let claims = claims.iter().map(|claim| claim.as_ref().map_or(size_of::<Value>(), json)).sum::<usize>();
     let header = |value: &HeaderValue| size_of::<(HeaderName, HeaderValue)>() + ALLOCATION + value.len();
     let headers = headers.iter().map(|(_, value)| header(value)).sum::<usize>();
-    PLACE + text(token) + size_of::<Identity>() + 4 * ALLOCATION + text(user) + account + groups + claims + headers
+    PLACE
+        + text(token)
+        + size_of::<Identity>()
+        + 4 * ALLOCATION
+        + text(user)
+        + account
+        + groups
+        + claims
+        + headers
+        + assertion
 }
 
 fn text(text: &str) -> usize {
@@ -51,7 +61,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::identity::Method;
+    use crate::{
+        config,
+        identity::{Method, Signer, Subject},
+    };
 
     fn identity() -> Identity {
         Identity {
@@ -62,8 +75,15 @@ mod tests {
             claims: Box::default(),
             account: None,
             headers: Vec::new(),
+            assertion: None,
             expires: None,
         }
+    }
+
+    fn assertion(user: &str) -> Option<Assertion> {
+        let config: config::Signed = serde_json::from_value(json!({ "audience": "app" })).ok()?;
+        let subject = Subject { user, method: Method::Jwt, issuer: "corp", groups: &[], claims: &Value::Null };
+        Signer::load(&config).ok()?.assertion(subject, usize::MAX)
     }
 
     #[test]
@@ -82,6 +102,7 @@ mod tests {
             ("numbers", "token", Identity { claims: [Some(json!(vec![0; 32]))].into(), ..identity() }),
             ("a map", "token", Identity { claims: [Some(json!({ long.as_str(): 0 }))].into(), ..identity() }),
             ("a header", "token", Identity { headers, ..identity() }),
+            ("what is signed", "token", Identity { assertion: assertion(&long), ..identity() }),
         ] {
             assert!(weight(token, &identity) >= plain + 990, "{what}");
         }

@@ -25,10 +25,11 @@ pub(super) struct Header {
 }
 
 /// The headers that sidegate sets itself, whatever the client sent.
-const FROM_SIDEGATE: [(&str, &str); 8] = [
+const FROM_SIDEGATE: [(&str, &str); 9] = [
     ("X-Forwarded-User", "who is calling: the token’s sub, or the name that the password belongs to"),
     ("X-Forwarded-Email", "the token’s email"),
     ("X-Forwarded-Groups", "the token’s groups, or those of the groups file"),
+    ("X-Forwarded-Preferred-Username", "the token’s preferred_username"),
     ("X-Forwarded-For", "the address that the request came from"),
     ("X-Forwarded-Host", "the name that the client asked for"),
     ("X-Forwarded-Port", "the port that the client asked for"),
