@@ -128,7 +128,8 @@ impl Entries {
             self.order.retain(|other| *other != tail);
             self.bytes -= old.bytes;
         }
-        while self.order.len() >= limit.entries || self.bytes + kept.bytes > limit.bytes {
+        let full = |entries: &Self| entries.order.len() >= limit.entries || entries.bytes + kept.bytes > limit.bytes;
+        while full(self) && !self.order.is_empty() {
             self.drop_one(now);
         }
         self.order.push_back(tail);
