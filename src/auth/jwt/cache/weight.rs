@@ -12,16 +12,17 @@ const ALLOCATION: usize = 16;
 /// The tail in the table and in the order, and the place of an entry in a table that may be half empty.
 const PLACE: usize = 2 * size_of::<Tail>() + 2 * (size_of::<Tail>() + size_of::<Kept>());
 
-/// The bytes that remembering `token` takes, with all that is known of its caller. An estimate, on the side of too
-/// much: what counts is that nothing grows which is not counted.
+/// The bytes that remembering `token` takes, with all that is known of its caller. An estimate, right within a few
+/// percent: what counts is that nothing grows which is not counted.
 pub(super) fn weight(token: &str, identity: &Identity) -> usize {
     // Taken apart so that whoever gives an identity a new part comes by here. The issuer's name is everybody's.
-    let Identity { user, method: _, issuer: _, groups, claims, headers, expires: _ } = identity;
+    let Identity { user, method: _, issuer: _, groups, claims, headers, expires: _, account } = identity;
+    let account = account.as_ref().map_or(0, |account| text(&account.namespace) + text(&account.name));
     let groups = groups.iter().map(|group| size_of::<String>() + text(group)).sum::<usize>();
     let claims = claims.iter().map(|claim| claim.as_ref().map_or(size_of::<Value>(), json)).sum::<usize>();
     let header = |value: &HeaderValue| size_of::<(HeaderName, HeaderValue)>() + ALLOCATION + value.len();
     let headers = headers.iter().map(|(_, value)| header(value)).sum::<usize>();
-    PLACE + text(token) + size_of::<Identity>() + 4 * ALLOCATION + text(user) + groups + claims + headers
+    PLACE + text(token) + size_of::<Identity>() + 4 * ALLOCATION + text(user) + account + groups + claims + headers
 }
 
 fn text(text: &str) -> usize {
