@@ -123,17 +123,25 @@ impl Cache {
 
 impl Entries {
     fn insert(&mut self, tail: Tail, kept: Kept, limit: Limit, now: u64) {
-        if let Some(old) = self.kept.remove(&tail) {
-            // Rare enough to look through all: its keys have gone, or it ends like this one.
-            self.order.retain(|other| *other != tail);
-            self.bytes -= old.bytes;
+        if let Some(old) = self.kept.get_mut(&tail) {
+            // Its keys have gone, or it ends like this one, which takes its place in the order.
+            self.bytes = self.bytes - old.bytes + kept.bytes;
+            *old = kept;
+            self.make_room(0, 0, limit, now);
+        } else {
+            self.make_room(1, kept.bytes, limit, now);
+            self.order.push_back(tail);
+            self.bytes += kept.bytes;
+            self.kept.insert(tail, kept);
         }
-        while self.order.len() >= limit.entries || self.bytes + kept.bytes > limit.bytes {
+    }
+
+    /// Drops as many as it takes until so many more fit in.
+    fn make_room(&mut self, entries: usize, bytes: usize, limit: Limit, now: u64) {
+        let full = |held: &Self| held.order.len() + entries > limit.entries || held.bytes + bytes > limit.bytes;
+        while full(self) && !self.order.is_empty() {
             self.drop_one(now);
         }
-        self.order.push_back(tail);
-        self.bytes += kept.bytes;
-        self.kept.insert(tail, kept);
     }
 
     /// Drops the first that was not used, or can be used no more, or has had its chances.

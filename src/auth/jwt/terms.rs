@@ -77,7 +77,7 @@ impl Terms {
             return Err(Reason::JwtExpired);
         }
         let (issued, begin) = (token.time("iat")?, token.time("nbf")?);
-        // `iat` too: a token that was issued tomorrow was issued by a clock that nothing else it says can be measured by.
+        // `iat` too: who may date a token into the future makes it last for as long as they like.
         if [issued, begin].into_iter().flatten().any(|time| time > now.saturating_add(self.leeway)) {
             return Err(Reason::JwtNotYetValid);
         }

@@ -163,12 +163,14 @@ proptest! {
             match step {
                 Step::Insert { token, size, lasts } => {
                     let (token, name) = (text(token, size), n.to_string());
+                    let takes_a_place = token.as_bytes().last_chunk().is_some_and(|tail| cache.lock().kept.contains_key(tail));
                     cache.insert(&token, Entry { generation, ..entry(&name, now + lasts) }, now);
                     let fits = entries > 0 && weight(&token, &identity(&name)) as u64 <= bytes;
                     model.insert(token.clone(), (name.clone(), generation, now + lasts));
                     let found = cache.find(token.as_bytes(), now, |_| generation);
                     let found = found.map(|entry| entry.identity.user.to_string());
-                    prop_assert_eq!(found, fits.then_some(name));
+                    // One that is larger than what had its place may have to leave again.
+                    prop_assert!(found == fits.then_some(name) || (found.is_none() && takes_a_place));
                 }
                 Step::Find { token } => {
                     for (known, (name, by, expires)) in &model {

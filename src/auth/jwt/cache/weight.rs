@@ -12,8 +12,8 @@ const ALLOCATION: usize = 16;
 /// The tail in the table and in the order, and the place of an entry in a table that may be half empty.
 const PLACE: usize = 2 * size_of::<Tail>() + 2 * (size_of::<Tail>() + size_of::<Kept>());
 
-/// The bytes that remembering `token` takes, with all that is known of its caller. An estimate, on the side of too much:
-/// what counts is that nothing grows which is not counted.
+/// The bytes that remembering `token` takes, with all that is known of its caller. An estimate, right within a few
+/// percent: what counts is that nothing grows which is not counted.
 pub(super) fn weight(token: &str, identity: &Identity) -> usize {
     // Taken apart so that whoever gives an identity a new part comes by here. The issuer's name is everybody's.
     let Identity { user, method: _, issuer: _, groups, claims, headers, expires: _, account, assertion } = identity;
