@@ -148,7 +148,8 @@ impl App {
         let (entries, bytes) = (metrics.token_cache_entries.clone(), metrics.token_cache_bytes.clone());
         policy.show_cache_in(CacheGauges { entries, bytes });
         let policy = Arc::new(policy);
-        let hashing = Hashing::new();
+        let failures = config.auth.basic.as_ref().map(|basic| basic.failures.clone()).unwrap_or_default();
+        let hashing = Hashing::new(&failures);
         let cors = Terms::compile(&config.cors);
 
         let mut workers = Vec::new();
@@ -231,7 +232,7 @@ impl Worker {
         let (done, ended) = oneshot::channel();
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             runtime.block_on(work);
-            // A password that is still being hashed must not hold up the end.
+            // A name that is still being looked up must not hold up the end.
             runtime.shutdown_timeout(Duration::ZERO);
             let _ = done.send(());
         })?;
