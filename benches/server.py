@@ -63,8 +63,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(name: str, command: list[str], port: int, core: int, directory: Path) -> Iterator[Server]:
-    """Runs `command` on `core` until the block ends. Its output goes to a file in `directory`."""
+def serving(name: str, command: list[str], port: int, core: int | str, directory: Path) -> Iterator[Server]:
+    """Runs `command` on `core`, or on several (`0,1`), until the block ends. Its output goes to a file in `directory`."""
     # Should this script be killed outright, the kernel stops the servers in its place.
     command = ["taskset", "-c", str(core), "setpriv", "--pdeathsig", "TERM", *command]
     log = directory / "output.log"

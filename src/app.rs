@@ -152,7 +152,8 @@ impl App {
         policy.show_cache_in(CacheGauges { entries, bytes });
         let background = policy.take_background();
         let policy = Arc::new(policy);
-        let hashing = Hashing::new();
+        let failures = config.auth.basic.as_ref().map(|basic| basic.failures.clone()).unwrap_or_default();
+        let hashing = Hashing::new(&failures);
         let cors = Terms::compile(&config.cors);
 
         let mut workers = Vec::new();
@@ -262,7 +263,7 @@ impl Worker {
         let (done, ended) = oneshot::channel();
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             runtime.block_on(work);
-            // A password that is still being hashed must not hold up the end.
+            // A name that is still being looked up must not hold up the end.
             runtime.shutdown_timeout(Duration::ZERO);
             let _ = done.send(());
         })?;

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,12 +29,19 @@ pub struct Denial {
     /// Why.
     pub reason: Reason,
     challenges: Option<Arc<Challenges>>,
+    /// When it is worth while to ask again, where that is known.
+    retry_after: Option<Duration>,
 }
 
 impl Denial {
     /// A refusal that asks for the credentials that the challenges name.
     pub fn challenge(reason: Reason, challenges: Arc<Challenges>) -> Self {
-        Self { reason, challenges: Some(challenges) }
+        Self { reason, challenges: Some(challenges), retry_after: None }
+    }
+
+    /// A refusal that is over after a while.
+    pub fn for_now(reason: Reason, wait: Duration) -> Self {
+        Self { reason, challenges: None, retry_after: Some(wait) }
     }
 
     fn into_response(self, form: Form, request_id: &HeaderValue) -> Response<Body> {
@@ -47,8 +55,9 @@ impl Denial {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert("x-request-id", request_id.clone());
-        if matches!(self.reason, Reason::Overloaded | Reason::KeysUnavailable | Reason::ReviewUnavailable) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(wait) = self.retry_after {
+            // Rounded up: who comes when it says must not be early.
+            headers.insert(RETRY_AFTER, wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).into());
         }
         for challenge in self.challenges.iter().flat_map(|challenges| challenges.of(self.reason)) {
             headers.append(WWW_AUTHENTICATE, challenge);
@@ -59,7 +68,10 @@ impl Denial {
 
 impl From<Reason> for Denial {
     fn from(reason: Reason) -> Self {
-        Self { reason, challenges: None }
+        // What is no fault of the request, and passes.
+        let passes = matches!(reason, Reason::Overloaded | Reason::KeysUnavailable | Reason::ReviewUnavailable);
+        let retry_after = passes.then_some(Duration::from_secs(1));
+        Self { reason, challenges: None, retry_after }
     }
 }
 

@@ -72,6 +72,8 @@ reasons! {
     BasicMalformed = UNAUTHORIZED "basic_malformed" "The basic credentials are not well-formed.",
     /// Wrong password; and unknown user, so that nobody can find out who exists.
     PasswordWrong = UNAUTHORIZED "password_wrong" "The user name or password is wrong.",
+    /// Too many wrong passwords from this client, or for this name: the password was not looked at.
+    PasswordThrottled = TOO_MANY_REQUESTS "password_throttled" "Too many wrong passwords; try again later.",
     /// The caller is known, and the rule does not let them through.
     RuleDenied = FORBIDDEN "rule_denied" "You are not allowed to do this.",
     /// No rule matches, and what no rule allows is denied.
@@ -102,7 +104,7 @@ reasons! {
     UpgradeIdle = REQUEST_TIMEOUT "upgrade_idle" "The WebSocket was idle for too long.",
     /// A WebSocket that has lasted for `limits.upgrade_lifetime`.
     UpgradeLifetime = REQUEST_TIMEOUT "upgrade_lifetime" "The WebSocket has lasted for as long as it may.",
-    /// `limits.max_in_flight` is reached, or too many passwords wait to be checked.
+    /// `limits.max_in_flight` is reached, or as many passwords as can be are being checked.
     Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests at once; try again shortly.",
     /// The app does not accept connections.
     UpstreamUnreachable = BAD_GATEWAY "upstream_unreachable" "The application cannot be reached.",

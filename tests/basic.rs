@@ -1,16 +1,9 @@
 //! Names and passwords: every hash of a users file, groups, and what is refused.
 
-use std::{
-    thread::available_parallelism,
-    time::{Duration, Instant},
-};
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use crate::support::{
-    Answer, Recorder, Sidegate, Users, Wire, apr1, argon2id, bcrypt, bcrypt_with_cost, sha, sha256_crypt, sha512_crypt,
-};
+use crate::support::{Answer, Recorder, Sidegate, Users, apr1, argon2id, bcrypt, sha, sha256_crypt, sha512_crypt};
 
 #[test]
 fn one_users_file_mixes_every_hash() {
@@ -145,39 +138,77 @@ fn an_endless_password_costs_nothing() {
 }
 
 #[test]
-fn a_flood_of_passwords_is_shed_and_holds_up_nobody_else() {
+fn names_and_passwords_may_be_of_any_letters_and_as_long_as_the_limits_say() {
     let app = Recorder::start();
-    let sidegate = Sidegate::before(&app)
-        .users(&Users::default().and("alice", &bcrypt_with_cost("secret", 12)))
-        .rule(json!({ "path": "/public", "allow": "anyone" }))
-        .rule(json!({ "allow": "authenticated" }))
-        .plaintext()
-        .start();
-    // More than can be hashed and may wait together.
-    let clients = 64 + available_parallelism().unwrap().get() + 20;
-    let mut flood: Vec<Wire> = (0..clients).map(|_| sidegate.wire()).collect();
-    for (i, wire) in flood.iter_mut().enumerate() {
-        let credentials = basic("alice", &format!("wrong {i}"));
-        wire.send(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{credentials}\r\n\r\n"));
+    let (name, password) = ("ñ".repeat(127) + "n", "pässwörd…".repeat(73));
+    let password = password.clone() + &"x".repeat(1024 - password.len());
+    assert_eq!((name.len(), password.len()), (255, 1024));
+    let pairs =
+        [("Zoë Ångström", "pä:ss:wörd 🔑"), ("empty", ""), (&name, &password), ("colon", ":"), ("用户", "密码")];
+    let users = pairs.iter().fold(Users::default(), |users, (name, password)| users.and(name, &sha(password)));
+    let sidegate = Sidegate::before(&app).users(&users).start();
+    for (name, password) in pairs {
+        assert_eq!(sidegate.curl("/").basic(name, password).send().status, 200, "{name}:{password}");
+        assert_eq!(app.last_request().header("X-Forwarded-User"), Some(name));
+        let wrong = sidegate.curl("/").basic(name, &password.chars().rev().chain(['x']).take(500).collect::<String>());
+        wrong.send().assert_refused(401, "password_wrong");
     }
-    sidegate.wait_for_metric("sidegate_auth_decisions_total", &[("reason", "overloaded")], 20.0);
-    let started = Instant::now();
-    for _ in 0..20 {
-        assert_eq!(sidegate.get("/public", &[]).status, 200);
-        assert_eq!(sidegate.ask_admin("/livez").status, 200);
+    for (name, password) in [(format!("{name}n"), "x".to_owned()), ("alice".to_owned(), password + "x")] {
+        sidegate.curl("/").basic(&name, &password).send().assert_refused(401, "basic_malformed");
     }
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    for wire in &mut flood {
-        let answer = wire.answer();
-        match answer.status {
-            401 => answer.assert_refused(401, "password_wrong"),
-            _ => {
-                answer.assert_refused(503, "overloaded");
-                assert_eq!(answer.header("Retry-After"), Some("1"));
-            }
+}
+
+#[test]
+fn neither_the_answer_nor_the_logs_nor_the_metrics_tell_an_unknown_user_from_a_wrong_password() {
+    let app = Recorder::start();
+    let users = Users::one("mixed", "right").and("alice", &bcrypt("right"));
+    let sidegate = Sidegate::before(&app).users(&users).set(json!({ "log": { "level": "trace" } })).start();
+    // The last one is a password that was typed where the name belongs.
+    let names = ["alice", "stranger", "correct-horse"];
+    let seen = names.map(|name| {
+        let mut answer = sidegate.get("/", &[&basic(name, "mistaken-staple"), "X-Request-Id: the-same"]);
+        answer.headers.retain(|(header, _)| !header.eq_ignore_ascii_case("date"));
+        (answer.status, answer.headers, answer.body)
+    });
+    assert!(seen.iter().all(|answer| *answer == seen[0]), "{seen:?}");
+    let mut entries = sidegate.access_log(names.len());
+    for entry in &mut entries {
+        for varies in ["start_time", "duration", "downstream_remote_address"] {
+            entry.as_object_mut().unwrap().remove(varies);
         }
     }
-    assert_eq!(sidegate.get("/", &[&basic("alice", "secret")]).status, 200);
+    assert!(entries.iter().all(|entry| *entry == entries[0] && entry["auth_user"].is_null()), "{entries:?}");
+    let decided = |labels: &[_]| sidegate.metrics().sum("sidegate_auth_decisions_total", labels);
+    assert_eq!(decided(&[("method", "basic"), ("reason", "password_wrong"), ("rule", "rule-1")]), 3.0);
+    assert_eq!(decided(&[]), 3.0);
+    let written = [
+        sidegate.access_lines(names.len()).join(
+            "
+",
+        ),
+        sidegate.log(),
+        sidegate.ask_admin("/metrics").text(),
+    ];
+    for text in written {
+        for name in names.into_iter().chain(["staple"]) {
+            assert!(!text.contains(name), "{name} in {text}");
+        }
+    }
+}
+
+#[test]
+fn weak_hashes_are_taken_with_a_warning_from_serve_and_from_check() {
+    let app = Recorder::start();
+    let users = Users::one("alice", "secret").and("bob", &apr1("secret"));
+    let mut builder = Sidegate::before(&app).users(&users);
+    let finished = builder.run(&["check", "--config"]);
+    let checked = finished.succeeded();
+    let sidegate = builder.start();
+    for told in ["users:1: an {SHA} hash, which is guessed fast", "users:2: an APR1 hash, which is guessed fast"] {
+        assert!(checked.contains(told), "{told} in {checked}");
+        assert!(sidegate.log().contains(told), "{told} in {}", sidegate.log());
+    }
+    assert_eq!(sidegate.get("/", &[&basic("bob", "secret")]).status, 200);
 }
 
 fn basic(name: &str, password: &str) -> String {

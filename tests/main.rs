@@ -11,6 +11,8 @@ mod support;
 mod admin;
 mod architecture;
 mod basic;
+mod basic_hashing;
+mod basic_throttle;
 mod buffering;
 mod challenges;
 mod commands;

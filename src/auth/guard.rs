@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 
 use super::{
     basic::Hashing,
-    need::{Learned, Need},
+    need::{Learned, Need, Unmet},
     policy::{Decision, Pending, Policy},
 };
 use crate::{
@@ -103,9 +103,11 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Box
                 Ok(decision) => return ResponseFuture::decided(decision, exchange, target, &mut self.inner),
                 Err(pending) => pending,
             };
-            match need.meet_now(&mut learned) {
+            let method = need.method();
+            match need.meet_now(&self.hashing, client, &mut learned) {
                 Ok(()) => step = self.policy.resume(rule, &target, headers, SystemTime::now(), &learned),
-                Err(need) => {
+                Err(Unmet::Refused(denial)) => step = Ok(refused(denial, method, rule)),
+                Err(Unmet::Later(need)) => {
                     let waiting = Waiting { exchange, target, learned, guard: self.clone() };
                     return ResponseFuture { state: State::Waiting { end: Box::pin(waiting.end(need, rule)) } };
                 }
@@ -144,10 +146,9 @@ impl<S> Waiting<S> {
     /// Finds out what is needed, one thing after the other, until there is a decision.
     async fn end(mut self, mut need: Need, mut rule: usize) -> (Decision, Self) {
         loop {
-            let method = need.method();
-            if let Err(denial) = need.meet(&self.guard.hashing, &mut self.learned).await {
-                let verdict = refusal(denial.reason, method, Some(rule));
-                return (Decision::Deny(denial, verdict), self);
+            let (method, client) = (need.method(), self.exchange.origin.ip());
+            if let Err(denial) = need.meet(&self.guard.hashing, client, &mut self.learned).await {
+                return (refused(denial, method, rule), self);
             }
             let headers = self.exchange.request.headers();
             match self.guard.policy.resume(rule, &self.target, headers, SystemTime::now(), &self.learned) {
@@ -199,6 +200,12 @@ impl<S: Service<Permitted, Error = Denial> + Clone> Future for ResponseFuture<S>
             this.state.set(next.state);
         }
     }
+}
+
+/// What could not be found out is refused.
+fn refused(denial: Denial, method: Method, rule: usize) -> Decision {
+    let verdict = refusal(denial.reason, method, Some(rule));
+    Decision::Deny(denial, verdict)
 }
 
 fn refusal(reason: Reason, method: Method, rule: Option<usize>) -> Verdict {

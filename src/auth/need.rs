@@ -1,9 +1,9 @@
 //! What a decision may have to wait for, and what came of it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    basic::{Hashing, Overloaded, PasswordCheck, User},
+    basic::{Hashing, PasswordCheck, Unchecked, User},
     jwt::Refetch,
     review::{Answer, Asked},
 };
@@ -32,6 +32,15 @@ pub struct Learned {
     pub(super) review: Option<Answer>,
 }
 
+/// Why a need was not met at once.
+#[derive(Debug)]
+pub enum Unmet {
+    /// It takes longer; it is handed back.
+    Later(Need),
+    /// It could not be met, which says nothing about the credentials.
+    Refused(Denial),
+}
+
 impl Need {
     /// What it is about.
     pub const fn method(&self) -> Method {
@@ -41,28 +50,28 @@ impl Need {
         }
     }
 
-    /// Meets it, where that takes less time than a hop to another thread and back.
+    /// Meets it, where that takes less time than a hop to another thread and back. `client` is where the request comes
+    /// from, as far as that is known.
     ///
     /// # Errors
-    /// It takes longer; it is handed back.
-    pub fn meet_now(self, learned: &mut Learned) -> Result<(), Self> {
+    /// It takes longer, or is refused.
+    pub fn meet_now(self, hashing: &Hashing, client: Option<IpAddr>, learned: &mut Learned) -> Result<(), Unmet> {
         match self {
-            Self::Password(check) if !check.is_slow() => learned.password = Some(check.run()),
-            Self::Password(_) | Self::Key(_) | Self::Review(_) => return Err(self),
+            Self::Password(check) if !check.is_slow() => {
+                learned.password = Some(hashing.run_now(&check, client).map_err(|why| Unmet::Refused(why.into()))?);
+                Ok(())
+            }
+            Self::Password(_) | Self::Key(_) | Self::Review(_) => Err(Unmet::Later(self)),
         }
-        Ok(())
     }
 
     /// Meets it; passwords are hashed by `hashing`.
     ///
     /// # Errors
-    /// It could not be met now, which is no fault of the credentials.
-    pub async fn meet(self, hashing: &Hashing, learned: &mut Learned) -> Result<(), Denial> {
+    /// It could not be met now, which says nothing about the credentials.
+    pub async fn meet(self, hashing: &Hashing, client: Option<IpAddr>, learned: &mut Learned) -> Result<(), Denial> {
         match self {
-            Self::Password(check) => {
-                let user = hashing.run(check).await.map_err(|Overloaded| Reason::Overloaded)?;
-                learned.password = Some(user);
-            }
+            Self::Password(check) => learned.password = Some(hashing.run(check, client).await?),
             Self::Key(refetch) => {
                 refetch.done().await;
                 learned.key = true;
@@ -70,5 +79,14 @@ impl Need {
             Self::Review(asked) => learned.review = Some(asked.answer().await),
         }
         Ok(())
+    }
+}
+
+impl From<Unchecked> for Denial {
+    fn from(why: Unchecked) -> Self {
+        match why {
+            Unchecked::Overloaded => Reason::Overloaded.into(),
+            Unchecked::Throttled(wait) => Self::for_now(Reason::PasswordThrottled, wait),
+        }
     }
 }

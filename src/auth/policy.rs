@@ -4,7 +4,7 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::{
     basic::{Credentials, Users},
@@ -203,6 +203,9 @@ impl Policy {
     }
 
     fn refuse(&self, Refused(reason, method): Refused, rule: usize, headers: &HeaderMap) -> Decision {
+        if reason.status() != StatusCode::UNAUTHORIZED {
+            return Decision::deny(reason.into(), method, Some(rule));
+        }
         let Asking { challenges, quietly } = &self.challenges[rule];
         let challenges = quietly.as_ref().filter(|_| pages::asks_in_the_background(headers)).unwrap_or(challenges);
         Decision::deny(Denial::challenge(reason, challenges.clone()), method, Some(rule))

@@ -135,6 +135,7 @@ mod tests {
                 groups_file: None,
                 realm: String::new(),
                 prompt: config::Prompt::Always,
+                failures: config::Failures::default(),
             })
             .unwrap();
             assert_eq!(users.warnings(), []);

@@ -50,7 +50,7 @@ mod yaml;
 pub use account::AccountPattern;
 pub use address::{Endpoint, Protocol, UpstreamAddress};
 pub use auth::Auth;
-pub use basic::{Basic, Prompt};
+pub use basic::{Basic, Failures, Prompt};
 pub use compression::{Coding, Compression};
 pub use cors::{Cors, Origins, Preflight};
 pub use credentials::{Credentials, Kinds};

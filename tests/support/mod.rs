@@ -35,7 +35,9 @@ pub(crate) use self::{
     python::{Python, PythonApp},
     recorder::{Received, Recorder, take_order},
     sidegate::Sidegate,
-    users::{Users, apr1, argon2id, bcrypt, bcrypt_with_cost, password, sha, sha256_crypt, sha512_crypt},
+    users::{
+        Users, apr1, argon2id, argon2id_with, bcrypt, bcrypt_with_cost, password, sha, sha256_crypt, sha512_crypt,
+    },
     wait::until,
     wire::{Wire, tls_config},
 };

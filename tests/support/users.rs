@@ -75,6 +75,13 @@ pub(crate) fn argon2id(password: &str) -> String {
     Argon2::default().hash_password(password.as_bytes()).unwrap().to_string()
 }
 
+/// `$argon2id$` in one pass over so many KiB.
+pub(crate) fn argon2id_with(password: &str, memory: u32) -> String {
+    let params = argon2::Params::new(memory, 1, 1, None).unwrap();
+    let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    argon2.hash_password(password.as_bytes()).unwrap().to_string()
+}
+
 fn openssl_passwd(algorithm: &str, password: &str) -> String {
     let output = Command::new("openssl").args(["passwd", algorithm, password]).output().unwrap();
     assert!(output.status.success(), "openssl passwd: {}", String::from_utf8_lossy(&output.stderr));

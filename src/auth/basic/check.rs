@@ -4,7 +4,7 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 
 use super::{
     cache::{Cache, Fingerprint},
-    credentials::Password,
+    credentials::Credentials,
     hash::Hash,
     kind::Kind,
     users::{Entry, User},
@@ -15,47 +15,57 @@ use super::{
 #[must_use = "a password that is not checked lets nobody in"]
 pub struct PasswordCheck {
     pub(super) entry: Option<Arc<Entry>>,
-    pub(super) password: Password,
+    pub(super) credentials: Credentials,
     /// What is hashed after a wrong password, to no effect but the time that it takes.
     pub(super) rest: Vec<Kind>,
-    pub(super) slow: bool,
+    /// None where hashing is cheaper than remembering.
     pub(super) remember: Option<Remember>,
 }
 
 /// Where a right password is remembered, and as what.
+#[derive(Clone)]
 pub(super) struct Remember {
     pub(super) cache: Arc<Cache>,
     pub(super) fingerprint: Fingerprint,
 }
 
 impl PasswordCheck {
-    /// Whether [`run`](Self::run) takes so long that it belongs on a thread of [`Hashing`](super::Hashing). It says
-    /// the same of every user of a file, known or not.
+    /// Whether hashing takes longer than a hop to another thread. It says the same of every user of a file, known or
+    /// not.
     pub fn is_slow(&self) -> bool {
-        self.slow
+        self.remember.is_some()
+    }
+
+    /// Whom the caller claims to be.
+    pub(super) fn name(&self) -> &str {
+        self.credentials.name()
     }
 
     /// Hashes. Returns the user whose password it is.
-    pub fn run(self) -> Option<Arc<User>> {
+    pub fn run(&self) -> Option<Arc<User>> {
         self.run_with(Hash::matches)
     }
 
-    fn run_with(self, mut matches: impl FnMut(&Hash, &[u8]) -> bool) -> Option<Arc<User>> {
-        // A page's requests come together: while this one waited, another may have had the answer.
-        if let Some(user) = self.remember.as_ref().and_then(|r| r.cache.find(&r.fingerprint, Instant::now())) {
-            return Some(user);
-        }
-        if let Some(entry) = self.entry.filter(|entry| matches(&entry.hash, self.password.as_bytes())) {
-            if let Some(Remember { cache, fingerprint }) = self.remember {
-                cache.store(fingerprint, entry.user.clone(), Instant::now());
+    fn run_with(&self, mut matches: impl FnMut(&Hash, &[u8]) -> bool) -> Option<Arc<User>> {
+        let password = self.credentials.password().as_bytes();
+        if let Some(entry) = self.entry.as_ref().filter(|entry| matches(&entry.hash, password)) {
+            if let Some(Remember { cache, fingerprint }) = &self.remember {
+                cache.store(*fingerprint, entry.user.clone(), Instant::now());
             }
             return Some(entry.user.clone());
         }
-        for kind in self.rest {
+        for kind in &self.rest {
             // Without the black box the compiler may see that nobody wants the result, and leave out the work.
-            black_box(matches(&kind.decoy(), self.password.as_bytes()));
+            black_box(matches(&kind.decoy(), password));
         }
         None
+    }
+}
+
+impl Remember {
+    /// The user, where a check that has ended meanwhile had the same password.
+    pub(super) fn find(&self) -> Option<Arc<User>> {
+        self.cache.find(&self.fingerprint, Instant::now())
     }
 }
 
@@ -84,7 +94,7 @@ mod tests {
     }
 
     /// Whom a check lets in, and the kinds of hashes that it ran.
-    fn run(check: PasswordCheck) -> (Option<String>, Vec<Kind>) {
+    fn run(check: &PasswordCheck) -> (Option<String>, Vec<Kind>) {
         let mut ran = Vec::new();
         let user = check.run_with(|hash, password| {
             ran.push(hash.kind());
@@ -97,14 +107,14 @@ mod tests {
     fn the_password_of_every_kind_lets_its_user_in_and_no_other_does() {
         for (hash, password) in vectors::HASHES {
             let users = users(&[("alice", hash)]);
-            assert_eq!(run(check(&users, "alice", password)).0, Some("alice".to_owned()), "{hash}");
+            assert_eq!(run(&check(&users, "alice", password)).0, Some("alice".to_owned()), "{hash}");
             let users = self::users(&[("alice", hash)]); // without what the first has remembered
             for wrong in ["", "wrong", &format!("{password} "), &password[1..], &password.to_uppercase()] {
-                assert_eq!(run(check(&users, "alice", wrong)).0, None, "{hash} {wrong}");
+                assert_eq!(run(&check(&users, "alice", wrong)).0, None, "{hash} {wrong}");
             }
-            assert_eq!(run(check(&users, "bob", password)).0, None, "{hash}");
-            assert_eq!(run(check(&users, "Alice", password)).0, None, "{hash}");
-            assert_eq!(run(check(&users, "", password)).0, None, "{hash}");
+            assert_eq!(run(&check(&users, "bob", password)).0, None, "{hash}");
+            assert_eq!(run(&check(&users, "Alice", password)).0, None, "{hash}");
+            assert_eq!(run(&check(&users, "", password)).0, None, "{hash}");
         }
     }
 
@@ -115,7 +125,7 @@ mod tests {
             names.iter().map(String::as_str).zip(vectors::HASHES.iter().map(|(hash, _)| *hash)).collect();
         let users = users(&lines);
         let totals = |name: &str| {
-            let (user, ran) = run(check(&users, name, "wrong"));
+            let (user, ran) = run(&check(&users, name, "wrong"));
             assert_eq!(user, None);
             let mut totals = std::collections::BTreeMap::<Kind, (usize, u32)>::new();
             for kind in ran {
@@ -133,11 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn a_right_password_costs_one_hash_and_then_none() {
+    fn a_right_password_costs_one_hash_and_is_then_remembered() {
         let users = users(&[("alice", vectors::BCRYPT), ("bob", vectors::SHA1)]);
         let (first, second) = (check(&users, "alice", "correct horse"), check(&users, "alice", "correct horse"));
-        assert_eq!(run(first), (Some("alice".to_owned()), vec![Kind::Bcrypt { cost: 4 }]));
-        assert_eq!(run(second), (Some("alice".to_owned()), vec![]), "planned before the first had run");
+        assert_eq!(run(&first), (Some("alice".to_owned()), vec![Kind::Bcrypt { cost: 4 }]));
+        let found = second.remember.unwrap().find();
+        assert_eq!(&*found.unwrap().name, "alice", "planned before the first had run");
     }
 
     #[test]
@@ -174,7 +185,7 @@ mod tests {
         let users = users(&[("alice", vectors::SHA1)]);
         assert!(!users.remembers());
         assert!(!check(&users, "alice", "correct horse").is_slow());
-        assert_eq!(run(check(&users, "nobody", "correct horse")), (None, vec![Kind::Sha1]));
+        assert_eq!(run(&check(&users, "nobody", "correct horse")), (None, vec![Kind::Sha1]));
         assert!(check(&users, "alice", "correct horse").run().is_some());
         assert!(users.remembered(&Credentials::new("alice", "correct horse").unwrap()).is_none());
     }

@@ -71,10 +71,6 @@ impl Credentials {
     pub(super) fn password(&self) -> &Password {
         &self.password
     }
-
-    pub(super) fn into_password(self) -> Password {
-        self.password
-    }
 }
 
 /// A password: it is not printed, and its memory is overwritten when it is dropped.

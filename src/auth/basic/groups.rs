@@ -165,6 +165,7 @@ mod tests {
                 groups_file,
                 realm: "sidegate".to_owned(),
                 prompt: config::Prompt::Always,
+                failures: config::Failures::default(),
             })
         };
         (folder, load)

@@ -1,183 +1,197 @@
-//! Where slow hashes run: on threads of their own, and never more of them than there are processors.
+//! Where passwords are checked: the slow ones on threads of their own, each at most once at a time, and none in a
+//! queue.
+//!
+//! A page's requests come together, before the first of them has made the password a remembered one. So **the same
+//! credentials that are being checked already** are not checked again: who sends them waits for that one check. What is
+//! the same is decided by the [`Fingerprint`] of what was sent, and by nothing else. Everybody else finds a free thread
+//! or is refused at once: who waits in a queue for a quarter of a second of hashing each would hold it up for all.
 
-use std::{sync::Arc, thread::available_parallelism, time::Duration};
-
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
-    time::timeout,
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, available_parallelism},
+    time::Duration,
 };
 
-use super::{check::PasswordCheck, users::User};
+use tokio::sync::{Semaphore, watch};
 
-/// Checks that may wait for one of those that run. A page's requests come together; more than this is no page.
-const WAITING: usize = 64;
+use super::{
+    cache::Fingerprint,
+    check::{PasswordCheck, Remember},
+    throttle::{Throttle, Throttled},
+    users::User,
+};
+use crate::config;
 
-/// How long a check may wait.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How far a thread that hashes stands back, on the scale of nice(1). What serves requests comes before it, and still a
+/// tenth of a processor is left for it where there is only one: nobody may wait for ever to log in.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
-/// The threads that hash. Its clones, which may be on other runtimes, share its limits.
+/// Checks passwords. Its clones, which may be on other runtimes, share its limits.
 #[derive(Clone, Debug)]
 pub struct Hashing {
-    running: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    threads: Arc<Semaphore>,
+    under_way: Arc<UnderWay>,
+    throttle: Arc<Throttle>,
 }
 
-/// More passwords came than can be hashed. Try again in a second or two.
+/// Why a password was not checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("more passwords are waiting to be checked than can be")]
-pub struct Overloaded;
+pub enum Unchecked {
+    /// Every thread that may hash is hashing. Try again in a second or two.
+    #[error("as many passwords as can be are being checked")]
+    Overloaded,
+    /// Too many were wrong before it.
+    #[error("too many passwords were wrong; the next one is looked at in {0:?}")]
+    Throttled(Duration),
+}
+
+/// The user whose password it is, nobody when it is wrong; `None` while that is being found out.
+type Outcome = Option<Option<Arc<User>>>;
+
+/// The checks that are under way.
+#[derive(Default)]
+struct UnderWay(Mutex<HashMap<Fingerprint, watch::Receiver<Outcome>>>);
+
+/// A place among the checks that are under way, for as long as it is held.
+struct Place {
+    under_way: Arc<UnderWay>,
+    fingerprint: Fingerprint,
+}
 
 impl Hashing {
-    /// As many threads as the process has processors, its CPU quota taken into account. They start when needed.
-    pub fn new() -> Self {
-        Self::with(available_parallelism().map_or(1, usize::from), WAITING)
+    /// One thread less than the process has processors, its CPU quota taken into account, and at least one. They start
+    /// when they are needed.
+    pub fn new(failures: &config::Failures) -> Self {
+        Self::with(available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1)), failures)
     }
 
-    /// Checks a password. Needs a tokio runtime of either flavour.
+    fn with(threads: usize, failures: &config::Failures) -> Self {
+        Self {
+            threads: Arc::new(Semaphore::new(threads)),
+            under_way: Arc::default(),
+            throttle: Arc::new(Throttle::new(failures)),
+        }
+    }
+
+    /// Checks a password that a client sent. Needs no runtime, and none of a certain kind.
     ///
-    /// Who stops waiting for the answer does not stop the hash, nor makes room for another: the permit moves into
-    /// the task and is free when the thread is.
+    /// Who stops waiting for the answer does not stop the hash, neither for those who wait too nor to make room for
+    /// another: the permit moves into the thread and is free when the thread is.
     ///
     /// # Errors
-    /// When too many others are waiting, or it had to wait for two seconds. It fails also while the runtime shuts
-    /// down. No password was checked then.
-    pub async fn run(&self, check: PasswordCheck) -> Result<Option<Arc<User>>, Overloaded> {
-        self.spawn(|| check.run()).await
+    /// When there is no thread for it, or too many passwords were wrong before it. No password was checked then.
+    pub async fn run(&self, check: PasswordCheck, client: Option<IpAddr>) -> Result<Option<Arc<User>>, Unchecked> {
+        self.run_with(check, client, PasswordCheck::run).await
     }
 
-    fn with(running: usize, waiting: usize) -> Self {
-        Self { running: Arc::new(Semaphore::new(running)), waiting: Arc::new(Semaphore::new(waiting)) }
-    }
-
-    async fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Overloaded> {
-        let permit = self.permit().await?;
-        let task = spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        task.await.map_err(|_| Overloaded)
-    }
-
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
-        if let Ok(permit) = self.running.clone().try_acquire_owned() {
-            return Ok(permit);
+    /// Checks a password that is not slow ([`PasswordCheck::is_slow`]) on this thread.
+    ///
+    /// # Errors
+    /// Too many passwords were wrong before it. It was not checked then.
+    pub fn run_now(&self, check: &PasswordCheck, client: Option<IpAddr>) -> Result<Option<Arc<User>>, Unchecked> {
+        let guess = self.throttle.guess(check.name(), client)?;
+        let user = check.run();
+        match user {
+            Some(_) => self.throttle.was_right(check.name(), client),
+            None => guess.wrong(),
         }
-        let _place = self.waiting.try_acquire().map_err(|_| Overloaded)?;
-        match timeout(PATIENCE, self.running.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Overloaded),
+        Ok(user)
+    }
+
+    async fn run_with(
+        &self,
+        check: PasswordCheck,
+        client: Option<IpAddr>,
+        work: impl FnOnce(&PasswordCheck) -> Option<Arc<User>> + Send + 'static,
+    ) -> Result<Option<Arc<User>>, Unchecked> {
+        let Some(remember) = check.remember.clone() else { return self.run_now(&check, client) };
+        let name: Box<str> = check.name().into();
+        let mut outcome = self.start(check, &remember, client, work)?;
+        // Without an outcome the thread has panicked.
+        let user = outcome.wait_for(Option::is_some).await.ok().and_then(|user| user.clone());
+        let user = user.ok_or(Unchecked::Overloaded)?;
+        if user.is_some() {
+            self.throttle.was_right(&name, client);
         }
+        Ok(user)
+    }
+
+    /// Starts a check, or finds the one of the same credentials.
+    fn start(
+        &self,
+        check: PasswordCheck,
+        remember: &Remember,
+        client: Option<IpAddr>,
+        work: impl FnOnce(&PasswordCheck) -> Option<Arc<User>> + Send + 'static,
+    ) -> Result<watch::Receiver<Outcome>, Unchecked> {
+        let mut under_way = self.under_way.lock();
+        if let Some(outcome) = under_way.get(&remember.fingerprint) {
+            return Ok(outcome.clone());
+        }
+        // A check that has ended since this one was planned has left here what it found, before it left.
+        if let Some(user) = remember.find() {
+            return Ok(watch::channel(Some(Some(user))).1);
+        }
+        let guess = self.throttle.guess(check.name(), client)?;
+        let permit = self.threads.clone().try_acquire_owned().map_err(|_| Unchecked::Overloaded)?;
+        let (sender, outcome) = watch::channel(None);
+        under_way.insert(remember.fingerprint, outcome.clone());
+        drop(under_way);
+
+        let place = Place { under_way: self.under_way.clone(), fingerprint: remember.fingerprint };
+        let thread = move || {
+            stand_back();
+            let user = work(&check);
+            match user {
+                Some(_) => drop(guess),
+                None => guess.wrong(),
+            }
+            // Before the answer: who has it and comes again at once is to find a thread, and not this check.
+            drop((place, permit));
+            sender.send_replace(Some(user));
+        };
+        // A thread for each check costs some 30 µs where the cheapest hash takes a millisecond; in turn there is no
+        // queue, none that idles, and none to end when the process does.
+        thread::Builder::new().name("hash".to_owned()).spawn(thread).map_err(|_| Unchecked::Overloaded)?;
+        Ok(outcome)
     }
 }
 
-impl Default for Hashing {
-    fn default() -> Self {
-        Self::new()
+impl UnderWay {
+    /// Nothing panics while it holds the lock; if something did, the map would still be whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Fingerprint, watch::Receiver<Outcome>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UnderWay").field(&self.lock().len()).finish()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.under_way.lock().remove(&self.fingerprint);
+    }
+}
+
+impl From<Throttled> for Unchecked {
+    fn from(Throttled(wait): Throttled) -> Self {
+        Self::Throttled(wait)
+    }
+}
+
+/// Lets the threads that serve requests go first. Where the system does not know the priority of a thread, it would be
+/// that of the process, and stays as it is.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use std::{path::Path, sync::mpsc};
-
-    use tokio::{runtime, sync::oneshot, task::yield_now, time::Instant};
-
-    use super::*;
-    use crate::auth::basic::{Credentials, Users, vectors};
-
-    #[tokio::test]
-    async fn a_password_is_checked_on_another_thread() {
-        let users = Users::parse(Path::new("users"), format!("alice:{}", vectors::BCRYPT).as_bytes(), None).unwrap();
-        let hashing = Hashing::new();
-        let run =
-            async |password| hashing.run(users.check(Credentials::new("alice", password).unwrap())).await.unwrap();
-        assert_eq!(run("wrong").await, None);
-        assert_eq!(&*run("correct horse").await.unwrap().name, "alice");
-        let here = std::thread::current().id();
-        assert_ne!(hashing.spawn(|| std::thread::current().id()).await, Ok(here));
-    }
-
-    #[tokio::test]
-    async fn who_leaves_does_not_make_room_while_the_hash_goes_on() {
-        let hashing = Hashing::with(1, 0);
-        let (started, has_started) = oneshot::channel();
-        let (finish, may_finish) = mpsc::channel::<()>();
-        let work = hashing.spawn(move || {
-            started.send(()).unwrap();
-            may_finish.recv().unwrap();
-        });
-        tokio::select! {
-            _ = work => unreachable!("it may not finish yet"),
-            started = has_started => started.unwrap(),
-        }
-        assert_eq!(hashing.spawn(|| ()).await, Err(Overloaded));
-        finish.send(()).unwrap();
-        drop(hashing.running.acquire().await.unwrap());
-        assert_eq!(hashing.spawn(|| ()).await, Ok(()));
-    }
-
-    /// Lets the other tasks of this thread run until each of them waits.
-    async fn settle() {
-        for _ in 0..10 {
-            yield_now().await;
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn waiting_is_bounded_in_number_and_time() {
-        let hashing = Hashing::with(1, 2);
-        let busy = hashing.running.clone().acquire_owned().await.unwrap();
-        let start = Instant::now();
-        let wait = || {
-            let hashing = hashing.clone();
-            tokio::spawn(async move { hashing.spawn(|| ()).await })
-        };
-        let (first, second) = (wait(), wait());
-        settle().await;
-        assert_eq!(hashing.waiting.available_permits(), 0);
-        assert_eq!(hashing.spawn(|| ()).await, Err(Overloaded));
-        assert_eq!(start.elapsed(), Duration::ZERO, "the third is refused at once");
-
-        assert_eq!(first.await.unwrap(), Err(Overloaded));
-        assert_eq!(second.await.unwrap(), Err(Overloaded));
-        assert!((PATIENCE..PATIENCE + Duration::from_millis(10)).contains(&start.elapsed()), "{:?}", start.elapsed());
-
-        let third = wait();
-        settle().await;
-        assert_eq!(hashing.waiting.available_permits(), 1);
-        drop(busy);
-        assert_eq!(third.await.unwrap(), Ok(()), "who waits is served when there is room");
-        assert_eq!(hashing.waiting.available_permits(), 2);
-    }
-
-    #[test]
-    fn runtimes_of_several_workers_share_the_limits() {
-        let hashing = Hashing::with(1, 0);
-        let (started, has_started) = mpsc::channel();
-        let (finish, may_finish) = mpsc::channel::<()>();
-        let other = hashing.clone();
-        let worker = std::thread::spawn(move || {
-            let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
-            runtime.block_on(other.spawn(move || {
-                started.send(()).unwrap();
-                may_finish.recv().unwrap();
-            }))
-        });
-        has_started.recv().unwrap();
-        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        assert_eq!(runtime.block_on(hashing.spawn(|| ())), Err(Overloaded));
-        finish.send(()).unwrap();
-        assert_eq!(worker.join().unwrap(), Ok(()));
-        assert_eq!(runtime.block_on(hashing.spawn(|| ())), Ok(()));
-    }
-
-    #[tokio::test]
-    async fn work_that_panics_gives_its_place_back() {
-        let hashing = Hashing::with(1, 0);
-        assert_eq!(hashing.spawn(|| std::panic::resume_unwind(Box::new(()))).await, Err::<(), _>(Overloaded));
-        assert_eq!(hashing.spawn(|| ()).await, Ok(()));
-    }
-}
+mod tests;

@@ -93,7 +93,7 @@ impl Users {
             let fingerprint = cache.fingerprint(&credentials);
             Remember { cache: cache.clone(), fingerprint }
         });
-        PasswordCheck { entry, password: credentials.into_password(), rest, slow: self.workload.is_slow(), remember }
+        PasswordCheck { entry, credentials, rest, remember }
     }
 
     /// What is accepted, but should not stay as it is.

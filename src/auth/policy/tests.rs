@@ -121,7 +121,9 @@ rules:
         for _ in 0..3 {
             let Err(Pending { need, rule }) = step else { break };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(need.meet(&Hashing::new(), &mut learned)).unwrap();
+            runtime
+                .block_on(need.meet(&Hashing::new(&config::Failures::default()), Some(CLIENT), &mut learned))
+                .unwrap();
             step = self.policy.resume(rule, &target, request.headers(), now, &learned);
         }
         let decision = step.unwrap_or_else(|pending| panic!("the same is asked again: {pending:?}"));

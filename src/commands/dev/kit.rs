@@ -18,8 +18,8 @@ use super::{
 use crate::{
     commands::token::SigningKey,
     config::{
-        self, AccessLog, Admin, Allow, Auth, Basic, Callers, Class, Config, Credentials, Jwt, Keys, Level, Listen, Log,
-        Problem, Prompt, Rule, Shutdown, Tls, TlsVersion, Upstream, UpstreamAddress,
+        self, AccessLog, Admin, Allow, Auth, Basic, Callers, Class, Config, Credentials, Failures, Jwt, Keys, Level,
+        Listen, Log, Problem, Prompt, Rule, Shutdown, Tls, TlsVersion, Upstream, UpstreamAddress,
     },
 };
 
@@ -158,6 +158,7 @@ impl Plan {
             groups_file: Some(folder.write("groups", &groups)?),
             realm: "sidegate dev".to_owned(),
             prompt: Prompt::default(),
+            failures: Failures::default(),
         })
     }
 

@@ -41,6 +41,16 @@ fn what_cannot_work_together_is_refused() {
             "auth: { basic: { users_file: u, realm: 'a\"b' } }",
             "1: auth.basic.realm: the realm is sent in a quoted header",
         ),
+        (
+            "auth: { basic: { users_file: u, failures: { per_client: 10001 } } }",
+            "1: auth.basic.failures.per_client: 10001 wrong passwords, where 10000 at the most are counted; write 0 for",
+        ),
+        ("auth: { basic: { users_file: u, failures: { per_user: 10001 } } }", "1: auth.basic.failures.per_user: 10001"),
+        (
+            "auth: { basic: { users_file: u, failures: { window: 0 } } }",
+            "1: auth.basic.failures.window: the window is not between a second and a day; write 60s; ",
+        ),
+        ("auth: { basic: { users_file: u, failures: { window: 25h } } }", "1: auth.basic.failures.window: the window"),
     ]);
 }
 
