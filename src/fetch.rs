@@ -36,6 +36,8 @@ const MAX_BEARER: usize = 16 * 1024;
 /// Fetches from one server, with what it takes to be believed there and to believe it.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// The server. The token is for it, and for no other that it names or redirects to.
+    home: Url,
     roots: Roots,
     /// A file with a token. Read for each request: Kubernetes writes a new one every hour.
     bearer: Option<PathBuf>,
@@ -83,13 +85,20 @@ pub enum FetchError {
 }
 
 impl Client {
-    /// A client that believes the authorities in `ca`, or those of the system, and shows the token in the file `bearer`.
+    /// A client that believes the authorities in `ca`, or those of the system, and shows the token in the file `bearer` to
+    /// the server of `home`.
     ///
     /// # Errors
     /// A file that cannot be read or holds something else; `key` is where the two were named.
-    pub fn load(ca: Option<&Path>, bearer: Option<&Path>, timeout: Duration, key: &str) -> Result<Self, Problem> {
+    pub fn load(
+        home: &Url,
+        ca: Option<&Path>,
+        bearer: Option<&Path>,
+        timeout: Duration,
+        key: &str,
+    ) -> Result<Self, Problem> {
         let roots = Roots::load(ca, &format!("{key}.ca"))?;
-        let client = Self { roots, bearer: bearer.map(Path::to_owned), timeout };
+        let client = Self { home: home.clone(), roots, bearer: bearer.map(Path::to_owned), timeout };
         client.authorization(&format!("{key}.bearer_token_file"))?;
         Ok(client)
     }
@@ -102,14 +111,14 @@ impl Client {
         let fetched = async {
             let mut at = url.clone();
             for _ in 0..=MAX_REDIRECTS {
-                let response = self.ask(url, &at, Request::get(at.path_and_query()), Bytes::new()).await?;
+                let response = self.ask(&at, Request::get(at.path_and_query()), Bytes::new()).await?;
                 if response.status().is_redirection() {
                     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
                     let location = location.ok_or(FetchError::Status(response.status()))?;
                     at = at.follow(location).map_err(FetchError::Redirect)?;
                     continue;
                 }
-                return read(response, at).await;
+                return read(response, at, &[StatusCode::OK]).await;
             }
             Err(FetchError::Redirects)
         };
@@ -123,17 +132,15 @@ impl Client {
     pub async fn post(&self, url: &Url, json: &serde_json::Value) -> Result<Fetched, FetchError> {
         let fetched = async {
             let request = Request::post(url.path_and_query()).header(CONTENT_TYPE, "application/json");
-            let response = self.ask(url, url, request, json.to_string().into()).await?;
-            read(response, url.clone()).await
+            let response = self.ask(url, request, json.to_string().into()).await?;
+            read(response, url.clone(), &[StatusCode::OK, StatusCode::CREATED]).await
         };
         timeout(self.timeout, fetched).await.unwrap_or(Err(FetchError::Timeout(self.timeout)))
     }
 
-    /// Sends a request over a connection of its own: once in minutes there is nothing to keep one for. The token goes to
-    /// where it was meant to go, `home`, and nowhere else.
+    /// Sends a request over a connection of its own: once in minutes there is nothing to keep one for.
     async fn ask(
         &self,
-        home: &Url,
         url: &Url,
         request: http::request::Builder,
         body: Bytes,
@@ -142,7 +149,7 @@ impl Client {
             .header(HOST, url.authority())
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("sidegate/", env!("CARGO_PKG_VERSION")));
-        if url.has_origin_of(home)
+        if url.has_origin_of(&self.home)
             && let Some(value) = self.authorization("bearer_token_file").map_err(FetchError::File)?
         {
             request = request.header(AUTHORIZATION, value);
@@ -176,8 +183,8 @@ impl Client {
     }
 }
 
-async fn read(response: Response<Incoming>, url: Url) -> Result<Fetched, FetchError> {
-    if !matches!(response.status(), StatusCode::OK | StatusCode::CREATED) {
+async fn read(response: Response<Incoming>, url: Url, expected: &[StatusCode]) -> Result<Fetched, FetchError> {
+    if !expected.contains(&response.status()) {
         return Err(FetchError::Status(response.status()));
     }
     let max_age = max_age(response.headers());
@@ -189,18 +196,15 @@ async fn read(response: Response<Incoming>, url: Url) -> Result<Fetched, FetchEr
     Ok(Fetched { body: body.to_bytes(), max_age, url })
 }
 
-/// `max-age` of `Cache-Control`, or nothing where it must not be kept.
+/// `max-age` of `Cache-Control`. `no-cache` and `no-store` say nothing about when there is something new: Keycloak and others
+/// send them with every key set, for browsers.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    let mut seconds = directives.flat_map(|value| value.split(',')).filter_map(|directive| {
-        let (name, value) = directive.trim().split_once('=').unwrap_or((directive.trim(), "0"));
-        match name.to_ascii_lowercase().as_str() {
-            "max-age" => value.trim_matches('"').parse().ok(),
-            "no-store" | "no-cache" => Some(0),
-            _ => None,
-        }
+    let seconds = directives.flat_map(|value| value.split(',')).filter_map(|directive| {
+        let (name, value) = directive.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("max-age").then(|| value.trim_matches('"').parse().ok())?
     });
-    seconds.next().map(|first| Duration::from_secs(seconds.fold(first, u64::min)))
+    seconds.min().map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -217,7 +221,8 @@ mod tests {
             (&["max-age=300"], Some(300)),
             (&["public, Max-Age=\"300\", must-revalidate"], Some(300)),
             (&["max-age=300", "max-age=60"], Some(60)),
-            (&["max-age=300, no-store"], Some(0)),
+            (&["max-age=300, no-store"], Some(300)),
+            (&["no-cache"], None),
             (&["max-age=soon"], None),
             (&["max-age=-1"], None),
             (&["s-maxage=5"], None),
@@ -234,9 +239,10 @@ mod tests {
     fn a_token_is_read_from_its_file_and_not_printed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
+        let home = Url::parse("https://login.example.com/keys").unwrap();
         let load = |content: &str| {
             std::fs::write(&path, content).unwrap();
-            Client::load(None, Some(&path), Duration::from_secs(1), "auth.jwt[0].keys")
+            Client::load(&home, None, Some(&path), Duration::from_secs(1), "auth.jwt[0].keys")
         };
         let value = load("abc.def\n").unwrap().authorization("").unwrap().unwrap();
         assert_eq!((value.as_bytes(), format!("{value:?}").as_str()), (&b"Bearer abc.def"[..], "Sensitive"));
@@ -244,7 +250,8 @@ mod tests {
             assert!(load(wrong).unwrap_err().to_string().contains("token"), "{wrong:.10}");
         }
         let missing = folder.path().join("none");
-        let problem = Client::load(None, Some(&missing), Duration::from_secs(1), "auth.jwt[0].keys").unwrap_err();
+        let problem =
+            Client::load(&home, None, Some(&missing), Duration::from_secs(1), "auth.jwt[0].keys").unwrap_err();
         assert!(problem.to_string().starts_with("auth.jwt[0].keys.bearer_token_file: there is no file"), "{problem}");
     }
 }

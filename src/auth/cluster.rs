@@ -23,7 +23,7 @@ const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// This is no pod, or its files are not there; `key` is where the cluster was asked for.
 pub(super) fn resource(url: Option<&Url>, path: &str, server: &Server, key: &str) -> Result<(Url, Client), Problem> {
     let url = url.cloned().map_or_else(|| own_url(path, key), Ok)?;
-    let client = Client::load(ca(&url, server).as_deref(), bearer(&url, server).as_deref(), server.timeout, key)?;
+    let client = Client::load(&url, ca(&url, server).as_deref(), bearer(&url, server).as_deref(), server.timeout, key)?;
     Ok((url, client))
 }
 

@@ -14,7 +14,7 @@ pub use self::{
 use self::{
     cache::{Cache, Entry},
     keys::{KeyFile, KeySet},
-    refresh::Place,
+    publisher::Place,
     terms::Terms,
     token::{MAX_LENGTH, Token},
 };
@@ -35,6 +35,7 @@ use crate::{
 mod cache;
 mod json;
 mod keys;
+mod publisher;
 mod refresh;
 mod ring;
 mod store;
@@ -224,18 +225,24 @@ impl Issuer {
             background.refreshers.push(refresher);
             Proof::Keys(ring)
         };
-        let client = |Server { timeout, ca, bearer_token_file }: &Server| {
-            Client::load(ca.as_deref(), bearer_token_file.as_deref(), *timeout, key)
+        let client = |place: &Place, Server { timeout, ca, bearer_token_file }: &Server| {
+            Client::load(place.url(), ca.as_deref(), bearer_token_file.as_deref(), *timeout, key)
         };
         let proof = match &config.keys {
             Keys::File(path) => read(KeyFile::Jwks(path))?,
             Keys::PemFile(path) => read(KeyFile::Pem(path))?,
             Keys::SecretFile(path) => read(KeyFile::Secret(path))?,
             Keys::Discovery(remote) => {
-                let place = Place::Discovery(name.clone().unwrap_or_default());
-                fetch(place, client(&remote.server)?, remote)
+                let place = Place::discovery(name.as_deref().unwrap_or_default());
+                let place = place.map_err(|what| Problem::new(key, what, "set `issuer` to an https URL"))?;
+                let client = client(&place, &remote.server)?;
+                fetch(place, client, remote)
             }
-            Keys::Url(url, remote) => fetch(Place::Url(url.clone()), client(&remote.server)?, remote),
+            Keys::Url(url, remote) => {
+                let place = Place::Url(url.clone());
+                let client = client(&place, &remote.server)?;
+                fetch(place, client, remote)
+            }
             Keys::Kubernetes(url, remote) => {
                 let (url, client) = cluster::resource(url.as_ref(), JWKS_PATH, &remote.server, key)?;
                 if name.is_none() {

@@ -1,50 +1,42 @@
-//! Fetches an issuer's keys in the background: before they are needed, ahead of their end, and again when a token names one
-//! that is not there.
+//! Keeps an issuer's keys up to date in the background: fetches them before they are needed, ahead of their end, and again
+//! when a token names one that is not there.
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     keys::KeySet,
+    publisher::{Place, Publish, PublishError, Published, Publisher},
     ring::{KeyRing, now},
     store::Store,
 };
 use crate::{
-    config::{Algorithm, Remote, Url},
-    fetch::{Client, FetchError},
+    config::{Algorithm, Remote},
+    fetch::Client,
 };
 
 /// Between two attempts while the issuer does not answer: it doubles from the first to the last.
 const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
-/// Where the metadata of an issuer is (OpenID Connect Discovery 1.0 section 4).
-const METADATA: &str = "/.well-known/openid-configuration";
-
-/// Where a JWKS is.
-#[derive(Clone, Debug)]
-pub(super) enum Place {
-    /// Where the metadata of this issuer says.
-    Discovery(String),
-    /// Here.
-    Url(Url),
-}
+/// So much of what an issuer sends is shown, in characters.
+const MAX_SHOWN: usize = 300;
 
 /// Keeps the keys of one issuer up to date.
 #[derive(Debug)]
-pub struct Refresher {
+pub struct Refresher(Rounds<Publisher>);
+
+/// One fetch after the other.
+#[derive(Debug)]
+struct Rounds<P> {
     ring: Arc<KeyRing>,
-    client: Client,
-    place: Place,
+    publisher: P,
     algorithms: Vec<Algorithm>,
     terms: Remote,
     store: Option<Store>,
-    /// Where the metadata said that the keys are.
-    found: Option<Url>,
     /// The keys as they were fetched: those that come again are no news.
-    current: Option<Value>,
+    current: Option<Vec<String>>,
     /// When the keys that we have end, unless others come.
     ends: Option<Instant>,
 }
@@ -60,24 +52,6 @@ pub enum Refreshed {
     Failed,
 }
 
-/// Why a fetch brought no keys.
-#[derive(Debug, thiserror::Error)]
-enum RefreshError {
-    #[error("{0}: {1}")]
-    Fetch(Url, FetchError),
-    #[error("{0}: {1}")]
-    Unusable(Url, String),
-    #[error("the issuer {0}")]
-    Issuer(String),
-}
-
-/// The members of an issuer's metadata that we read.
-#[derive(Deserialize)]
-struct Metadata {
-    issuer: String,
-    jwks_uri: String,
-}
-
 impl Refresher {
     pub(super) fn new(
         ring: Arc<KeyRing>,
@@ -87,64 +61,83 @@ impl Refresher {
         terms: Remote,
     ) -> Self {
         let whose = match &place {
-            Place::Discovery(issuer) => issuer.clone(),
+            Place::Discovery { issuer, .. } => issuer.clone(),
             Place::Url(url) => format!("{} from {url}", ring.label()),
         };
         let store = terms.store.as_deref().map(|folder| Store::new(folder, whose));
-        Self { ring, client, place, algorithms, terms, store, found: None, current: None, ends: None }
+        let publisher = Publisher::new(client, place);
+        Self(Rounds { ring, publisher, algorithms, terms, store, current: None, ends: None })
     }
 
     /// The issuer's name in logs and metrics.
     pub fn label(&self) -> &str {
-        self.ring.label()
+        self.0.ring.label()
     }
 
     /// Fetches, and waits, for ever. `observe` is told of every fetch.
-    pub async fn run(mut self, observe: impl Fn(Refreshed)) {
+    pub async fn run(self, observe: impl Fn(Refreshed)) {
+        self.0.run(observe).await;
+    }
+}
+
+impl<P: Publish> Rounds<P> {
+    async fn run(mut self, observe: impl Fn(Refreshed)) {
         self.restore();
         let mut failures = 0;
         let mut wanted = false;
+        let mut next = Instant::now();
         loop {
             self.ring.begin();
-            let (wait, trouble) = match self.refresh(wanted).await {
+            let trouble = match self.refresh(wanted).await {
                 Ok((refreshed, max_age)) => {
                     failures = 0;
                     observe(refreshed);
-                    let refresh = max_age.map_or(self.terms.refresh, |age| age.min(self.terms.refresh));
-                    (refresh.max(self.terms.min_refetch), None)
+                    // A fetch that was asked for does not put off the regular one, which reads the metadata anew: whoever
+                    // makes up key ids must not be able to keep it from coming.
+                    if !wanted {
+                        let refresh = max_age.map_or(self.terms.refresh, |age| age.min(self.terms.refresh));
+                        next = Instant::now() + jittered(refresh).max(self.terms.min_refetch);
+                    }
+                    None
                 }
                 Err(error) => {
                     failures += 1;
-                    self.found = None;
                     observe(Refreshed::Failed);
-                    let wait =
-                        RETRY[0].saturating_mul(1 << (failures - 1).min(16)).min(RETRY[1]).min(self.terms.refresh);
+                    let retry = backoff(failures).min(self.terms.refresh);
+                    next = Instant::now() + jittered(retry);
+                    let error = shown(&error.to_string());
                     let left = self.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
-                    tracing::warn!(issuer = self.label(), %error, retry = ?wait, keys_end_in = ?left, "cannot fetch keys");
-                    (wait, Some(error.to_string()))
+                    let issuer = self.ring.label();
+                    tracing::warn!(issuer, error, ?retry, keys_end_in = ?left, "cannot fetch keys");
+                    Some(error)
                 }
             };
             self.ring.end(trouble);
-            wanted = self.wait(jittered(wait)).await;
+            wanted = self.wait(next).await;
         }
     }
 
-    /// Waits for this long, or until a key is wanted that is not there. Says whether that was it.
-    async fn wait(&mut self, time: Duration) -> bool {
-        let next = Instant::now() + time;
+    /// Waits for the `next` fetch, or until a key is wanted that is not there. Says whether that was it.
+    async fn wait(&mut self, next: Instant) -> bool {
         loop {
             let ends = self.ends;
             tokio::select! {
-                () = sleep_until(next) => return false,
+                // First of all: else keys that have ended could stay for another fetch.
+                biased;
+                () = sleep_until(ends.unwrap_or(next)), if ends.is_some() => self.expire(),
                 () = self.ring.wanted() => return true,
-                () = sleep_until(ends.unwrap_or(next)), if ends.is_some() => {
-                    tracing::error!(issuer = self.label(), max_stale = ?self.terms.max_stale, "the keys are too old to be used");
-                    (self.ends, self.current) = (None, None);
-                    self.ring.replace(KeySet::none());
-                    self.ring.fetched_at(0);
-                }
+                () = sleep_until(next) => return false,
             }
         }
+    }
+
+    /// Takes the keys away, which are too old.
+    fn expire(&mut self) {
+        let max_stale = self.terms.max_stale;
+        tracing::error!(issuer = self.ring.label(), ?max_stale, "the keys are too old to be used");
+        (self.ends, self.current) = (None, None);
+        self.ring.replace(KeySet::none());
+        self.ring.fetched_at(0);
     }
 
     /// Uses the keys that were kept on disk, where there are some and they are not too old.
@@ -153,69 +146,75 @@ impl Refresher {
         let (jwks, fetched) = match store.load() {
             Ok(Some(kept)) => kept,
             Ok(None) => return,
-            Err(problem) => return tracing::warn!(issuer = self.label(), %problem, "cannot use the keys kept on disk"),
+            Err(problem) => {
+                let problem = shown(&problem.to_string());
+                return tracing::warn!(issuer = self.ring.label(), problem, "cannot use the keys kept on disk");
+            }
         };
         let age = Duration::from_secs(now().saturating_sub(fetched));
         let Some(left) = self.terms.max_stale.checked_sub(age).filter(|left| !left.is_zero()) else {
-            return tracing::warn!(issuer = self.label(), ?age, "the keys kept on disk are too old to be used");
+            return tracing::warn!(issuer = self.ring.label(), ?age, "the keys kept on disk are too old to be used");
         };
         match self.use_keys(&jwks) {
             Ok(_) => {
                 self.ends = Some(Instant::now() + left);
                 self.ring.fetched_at(fetched);
-                tracing::info!(issuer = self.label(), ?age, "using the keys kept on disk until the issuer answers");
+                tracing::info!(
+                    issuer = self.ring.label(),
+                    ?age,
+                    "using the keys kept on disk until the issuer answers"
+                );
             }
-            Err(what) => tracing::warn!(issuer = self.label(), what, "cannot use the keys kept on disk"),
+            Err(what) => {
+                let problem = shown(&what);
+                tracing::warn!(issuer = self.ring.label(), problem, "cannot use the keys kept on disk");
+            }
         }
     }
 
-    /// Fetches once. For a key that is `wanted` the metadata is not read again: where the keys are has been found before.
-    async fn refresh(&mut self, wanted: bool) -> Result<(Refreshed, Option<Duration>), RefreshError> {
-        let url = match (&self.place, &self.found) {
-            (Place::Url(url), _) => url.clone(),
-            (Place::Discovery(_), Some(found)) if wanted => found.clone(),
-            (Place::Discovery(issuer), _) => self.discover(issuer).await?,
-        };
-        let fetched = self.client.get(&url).await.map_err(|error| RefreshError::Fetch(url.clone(), error))?;
-        let refreshed =
-            self.use_keys(&fetched.body).map_err(|what| RefreshError::Unusable(fetched.url.clone(), what))?;
-        self.found = Some(url);
+    /// Fetches once, perhaps because a key is `wanted`.
+    async fn refresh(&mut self, wanted: bool) -> Result<(Refreshed, Option<Duration>), PublishError> {
+        let Published { jwks, max_age, url } = self.publisher.fetch(wanted).await?;
+        let refreshed = self.use_keys(&jwks).map_err(|what| PublishError::Unusable(url, what))?;
         self.ends = Some(Instant::now() + self.terms.max_stale);
-        self.ring.fetched_at(now());
-        if let Some(Err(error)) = self.store.as_ref().map(|store| store.save(&fetched.body)) {
-            tracing::warn!(issuer = self.label(), %error, "cannot keep the keys on disk");
+        let now = now();
+        self.ring.fetched_at(now);
+        if let Some(Err(error)) = self.store.as_ref().map(|store| store.save(&jwks, now)) {
+            tracing::warn!(issuer = self.ring.label(), %error, "cannot keep the keys on disk");
         }
-        Ok((refreshed, fetched.max_age))
+        Ok((refreshed, max_age))
     }
 
-    /// Where the issuer says that its keys are.
-    async fn discover(&self, issuer: &str) -> Result<Url, RefreshError> {
-        let url = Url::parse(&format!("{}{METADATA}", issuer.trim_end_matches('/'))).map_err(RefreshError::Issuer)?;
-        let fetched = self.client.get(&url).await.map_err(|error| RefreshError::Fetch(url.clone(), error))?;
-        let unusable = |what| RefreshError::Unusable(url.clone(), what);
-        let metadata: Metadata = serde_json::from_slice(&fetched.body).map_err(|error| unusable(error.to_string()))?;
-        // Section 4.3: to the letter. Else one issuer could speak for another.
-        if metadata.issuer != issuer {
-            return Err(unusable(format!("it is the metadata of `{}`, and not of `{issuer}`", metadata.issuer)));
-        }
-        url.follow(&metadata.jwks_uri).map_err(|why| unusable(format!("its jwks_uri: {why}")))
-    }
-
-    /// Takes a JWKS for the issuer's keys, unless it is what we have.
+    /// Takes a JWKS for the issuer's keys, unless they are what we have.
     fn use_keys(&mut self, jwks: &[u8]) -> Result<Refreshed, String> {
-        let value: Value = serde_json::from_slice(jwks).map_err(|error| format!("not JSON: {error}"))?;
-        if self.current.as_ref() == Some(&value) {
+        let written = Some(written(jwks)?);
+        if self.current == written {
             return Ok(Refreshed::Unchanged);
         }
         let (keys, left_out) = KeySet::from_jwks(jwks, &self.algorithms)?;
+        let issuer = self.ring.label();
         for what in &left_out {
-            tracing::warn!(issuer = self.label(), what, "a key is not used");
+            tracing::warn!(issuer, what = shown(what), "a key is not used");
         }
-        tracing::info!(issuer = self.label(), keys = keys.count(), "new keys");
+        tracing::info!(issuer, keys = keys.count(), "new keys");
         self.ring.replace(keys);
-        self.current = Some(value);
+        self.current = written;
         Ok(Refreshed::Changed)
     }
+}
+
+/// The keys of a JWKS as they are written, whatever their order is: some issuers have another one in each answer.
+fn written(jwks: &[u8]) -> Result<Vec<String>, String> {
+    let json: Value = serde_json::from_slice(jwks).map_err(|error| format!("not JSON: {error}"))?;
+    let keys = json.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut keys: Vec<_> = keys.iter().map(Value::to_string).collect();
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+/// How long to wait after so many failures in a row.
+fn backoff(failures: u32) -> Duration {
+    RETRY[0].saturating_mul(1 << failures.saturating_sub(1).min(16)).min(RETRY[1])
 }
 
 /// A tenth more or less, so that a thousand pods that were started together do not ask together for ever.
@@ -225,3 +224,11 @@ fn jittered(time: Duration) -> Duration {
     let _ = aws_lc_rs::rand::fill(&mut random);
     time.mul_f64(0.9 + 0.2 * f64::from(u16::from_ne_bytes(random)) / f64::from(u16::MAX))
 }
+
+/// What came from an issuer, for a log and a probe: not all of it, and on one line.
+fn shown(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests;

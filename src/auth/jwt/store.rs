@@ -62,13 +62,13 @@ impl Store {
         Ok(Some((content.jwks.get().as_bytes().to_vec(), content.fetched)))
     }
 
-    /// Keeps a key set that was fetched now. Who reads sees the old one or the new one, and never a part.
+    /// Keeps a key set that was `fetched` then, in seconds since 1970. Who reads sees the old one or the new one, and never a part.
     ///
     /// # Errors
     /// The folder is not there, is full, or is not ours to write.
-    pub(super) fn save(&self, jwks: &[u8]) -> io::Result<()> {
+    pub(super) fn save(&self, jwks: &[u8], fetched: u64) -> io::Result<()> {
         let jwks: &RawValue = serde_json::from_slice(jwks)?;
-        let content = serde_json::to_vec(&Content { whose: self.whose.clone(), fetched: now(), jwks })?;
+        let content = serde_json::to_vec(&Content { whose: self.whose.clone(), fetched, jwks })?;
         let new = self.path.with_extension(format!("{}.new", std::process::id()));
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         let written =
@@ -93,7 +93,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = |whose: &str| Store::new(folder.path(), whose.to_owned());
         assert!(store("a").load().unwrap().is_none());
-        store("a").save(br#"{"keys": [1]}"#).unwrap();
+        store("a").save(br#"{"keys": [1]}"#, now()).unwrap();
         let (jwks, fetched) = store("a").load().unwrap().unwrap();
         assert_eq!((jwks.as_slice(), fetched <= now()), (&br#"{"keys": [1]}"#[..], true));
         assert!(store("b").load().unwrap().is_none());
@@ -112,7 +112,7 @@ mod tests {
             fs::write(&store.path, content).unwrap();
             assert!(store.load().is_err(), "{content}");
         }
-        assert!(store.save(b"not JSON").is_err());
-        assert!(Store::new(Path::new("/nonexistent"), "a".to_owned()).save(b"{}").is_err());
+        assert!(store.save(b"not JSON", now()).is_err());
+        assert!(Store::new(Path::new("/nonexistent"), "a".to_owned()).save(b"{}", now()).is_err());
     }
 }
