@@ -14,7 +14,7 @@ use crate::{
 
 mod parse;
 
-/// Keys tried for a token that names none: an issuer has a handful, and each try costs a signature check.
+/// Keys tried for a token, of those that it may mean: an issuer has a handful, and each try costs a signature check.
 const MAX_TRIES: usize = 8;
 
 /// The keys of one issuer, with what each may verify.
@@ -135,7 +135,7 @@ impl KeySet {
         let fitting = |key: &&Key| key.algorithms.contains(&algorithm);
         let named = |key: &&Key| id.is_some() && key.id.as_deref() == id;
         // A key without an id may be meant by any; with an id in the token and a key of that id, nothing else is.
-        let mut candidates: Vec<_> = self.keys.iter().filter(fitting).filter(named).collect();
+        let mut candidates: Vec<_> = self.keys.iter().filter(fitting).filter(named).take(MAX_TRIES).collect();
         if candidates.is_empty() {
             let any = |key: &&Key| id.is_none() || key.id.is_none();
             candidates = self.keys.iter().filter(fitting).filter(any).take(MAX_TRIES).collect();

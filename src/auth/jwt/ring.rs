@@ -1,7 +1,7 @@
 //! An issuer's keys as they are now, and the wish for newer ones.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -22,6 +22,10 @@ const MAX_ABSENT: usize = 1024;
 
 /// The longest key id that is remembered.
 const MAX_ID: usize = 256;
+
+/// How long one that was not there is not looked for again, at the most: an issuer may sign with a key before every copy of its
+/// key set has it.
+const ABSENT: Duration = Duration::from_secs(60);
 
 /// The keys of one issuer. What is read from a file stays as it is; what is fetched is replaced by a task in the background,
 /// and never by a request.
@@ -56,8 +60,8 @@ struct Wish {
     begun: Option<Instant>,
     /// Whether a fetch is under way, for whatever reason.
     under_way: bool,
-    /// Ids that were looked for and are not there.
-    absent: HashSet<Box<str>>,
+    /// Ids that were looked for and were not there, and when that was.
+    absent: HashMap<Box<str>, Instant>,
 }
 
 /// A fetch that a request waits for.
@@ -128,7 +132,7 @@ impl KeyRing {
     pub(super) fn want(&self, id: Option<&str>) -> Option<Refetch> {
         let source = self.source.as_ref()?;
         let mut wish = source.wish();
-        if id.is_some_and(|id| wish.absent.contains(id)) {
+        if id.and_then(|id| wish.absent.get(id)).is_some_and(|at| at.elapsed() < ABSENT) {
             return None;
         }
         // Before it is begun, so that its end is not missed.
@@ -149,15 +153,19 @@ impl KeyRing {
         let (Some(source), Some(id)) = (&self.source, id) else { return };
         let mut wish = source.wish();
         if id.len() <= MAX_ID && wish.absent.len() < MAX_ABSENT {
-            wish.absent.insert(id.into());
+            wish.absent.insert(id.into(), Instant::now());
         }
     }
 
     /// Waits until somebody wants a key that is not there.
     pub(super) async fn wanted(&self) {
-        match &self.source {
-            Some(source) => source.wished.notified().await,
-            None => std::future::pending().await,
+        let Some(source) = &self.source else { return std::future::pending().await };
+        loop {
+            source.wished.notified().await;
+            // Not where a fetch that was begun for another reason has ended meanwhile: it was the one to wait for.
+            if source.wish().under_way {
+                return;
+            }
         }
     }
 
@@ -252,12 +260,39 @@ mod tests {
         ring.end(None);
         refetch.done().await;
         ring.lacks(Some("old"));
-        tokio::time::advance(60 * SECOND).await;
+        tokio::time::advance(20 * SECOND).await;
         assert!(ring.want(Some("old")).is_none());
         assert!(ring.want(Some("new")).is_some());
         ring.end(None);
-        tokio::time::advance(60 * SECOND).await;
+        tokio::time::advance(20 * SECOND).await;
         assert!(ring.want(Some("old")).is_some(), "the issuer may have it by now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_came_later_than_its_first_token_is_found_without_another_reason_to_look() {
+        let ring = ring();
+        let refetch = ring.want(Some("late")).unwrap();
+        ring.end(None);
+        refetch.done().await;
+        ring.lacks(Some("late"));
+        tokio::time::advance(ABSENT - SECOND).await;
+        assert!(ring.want(Some("late")).is_none());
+        tokio::time::advance(SECOND).await;
+        assert!(ring.want(Some("late")).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_that_another_fetch_has_met_causes_none() {
+        let ring = ring();
+        let refetch = ring.want(Some("new")).unwrap();
+        // The regular one begins at that moment.
+        ring.begin();
+        ring.end(None);
+        refetch.done().await;
+        assert!(timeout(SECOND, ring.wanted()).await.is_err());
+        tokio::time::advance(10 * SECOND).await;
+        let _ = ring.want(Some("newer")).unwrap();
+        assert!(timeout(SECOND, ring.wanted()).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
