@@ -1,4 +1,5 @@
-# One static binary on an empty root: no shell, no libc, no package that could need a patch.
+# One static binary on an empty root, and the certificate authorities that issuers prove themselves by: no shell, no libc,
+# no package that could need a patch.
 #
 #   docker build -t sidegate .                                         (or podman build)
 #   docker build -t sidegate --build-arg RUST_IMAGE=MIRROR/rust:TAG .  (from a mirror of yours)
@@ -19,9 +20,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     target="$(rustc -vV | sed -n 's/^host: //p')" \
  && touch src/lib.rs src/main.rs \
  && RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target "$target" \
- && cp "target/$target/release/sidegate" /sidegate
+ && cp "target/$target/release/sidegate" /sidegate \
+ && cp /etc/ssl/certs/ca-certificates.crt /ca-certificates.crt
 
 FROM scratch
+COPY --from=build /ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /sidegate /sidegate
 
 # By number: runAsNonRoot cannot look a name up in an image without /etc/passwd. Any other UID works as well.
