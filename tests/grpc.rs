@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Builder, Issuer, Nothing, Python, PythonApp, Sidegate, until};
+use crate::support::{Builder, Issuer, Nothing, Program, PythonApp, Sidegate, until};
 
 #[test]
 fn calls_of_every_kind_pass_with_their_metadata() {
@@ -181,12 +181,12 @@ fn call(sidegate: &Sidegate, arguments: &[&str]) -> Value {
     serde_json::from_str(&client(sidegate, arguments).line()).unwrap()
 }
 
-fn client(sidegate: &Sidegate, arguments: &[&str]) -> Python {
+fn client(sidegate: &Sidegate, arguments: &[&str]) -> Program {
     start_client(sidegate, &ca(sidegate), arguments)
 }
 
-fn start_client(sidegate: &Sidegate, ca: &str, arguments: &[&str]) -> Python {
-    Python::start("grpc_client.py", &[&[sidegate.address().to_string().as_str(), ca], arguments].concat())
+fn start_client(sidegate: &Sidegate, ca: &str, arguments: &[&str]) -> Program {
+    Program::python("grpc_client.py", &[&[sidegate.address().to_string().as_str(), ca], arguments].concat())
 }
 
 fn ca(sidegate: &Sidegate) -> String {

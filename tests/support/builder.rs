@@ -63,6 +63,16 @@ impl Builder {
         self
     }
 
+    /// Accepts tokens of the issuer of this name, with this one in logs, whose keys are fetched as `keys` says. Our authority
+    /// is believed there.
+    pub(crate) fn remote(mut self, label: &str, issuer: &str, keys: Value) -> Self {
+        let believed = json!({ "ca": self.path("ca.pem") });
+        let mut entry = json!({ "name": label, "issuer": issuer, "audiences": ["orders"], "keys": believed });
+        merge(&mut entry["keys"], keys);
+        self.push("/auth/jwt", entry);
+        self
+    }
+
     /// Accepts these users' passwords.
     pub(crate) fn users(self, users: &Users) -> Self {
         let users_file = self.write("users", &users.lines);

@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, collections::BTreeSet};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 
 /// Headers whose values are nobody's business.
 const HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-token"];
@@ -20,6 +23,15 @@ const MARKS: [&str; 6] = ["eyJ", "$2b$", "$2y$", "$apr1$", "$argon2id$", "-----B
 thread_local! {
     /// A test is a thread.
     static SENT: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// A secret that nobody had before.
+pub(crate) fn secret() -> String {
+    let mut bytes = [0; 24];
+    aws_lc_rs::rand::fill(&mut bytes).unwrap();
+    let secret = URL_SAFE_NO_PAD.encode(bytes);
+    remember(&secret);
+    secret
 }
 
 /// Remembers what is secret in this header field.

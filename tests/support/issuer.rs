@@ -21,6 +21,7 @@ pub(crate) struct Issuer {
     pub(crate) audience: String,
     pub(crate) algorithm: Algorithm,
     private: EncodingKey,
+    key_id: String,
     /// PEM of the public key; empty for a shared secret.
     pub(crate) public_pem: String,
     /// The shared secret; empty for a key pair.
@@ -37,14 +38,22 @@ impl Issuer {
     pub(crate) fn with(algorithm: Algorithm) -> Self {
         let Keys { private, public_pem, secret } = Keys::generate(algorithm, 0);
         let (name, audience) = ("https://issuer.test/".to_owned(), "orders".to_owned());
-        Self { name, audience, algorithm, private, public_pem, secret }
+        let key_id = format!("{algorithm:?}-1");
+        Self { name, audience, algorithm, private, key_id, public_pem, secret }
     }
 
     /// An issuer who says to be this one and has another key.
     pub(crate) fn impostor(&self) -> Self {
         let Keys { private, public_pem, secret } = Keys::generate(self.algorithm, 1);
         let (name, audience) = (self.name.clone(), self.audience.clone());
-        Self { name, audience, algorithm: self.algorithm, private, public_pem, secret }
+        let key_id = self.key_id.clone();
+        Self { name, audience, algorithm: self.algorithm, private, key_id, public_pem, secret }
+    }
+
+    /// The same issuer, who now signs with another key of another id.
+    pub(crate) fn rotated(&self) -> Self {
+        let key_id = format!("{}-next", self.key_id);
+        Self { key_id, ..self.impostor() }
     }
 
     /// The same key under another name.
@@ -56,7 +65,7 @@ impl Issuer {
     /// The public key in the form of RFC 7517, with a key id.
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.private, self.algorithm).unwrap();
-        jwk.common.key_id = Some(self.key_id());
+        jwk.common.key_id = Some(self.key_id.clone());
         serde_json::to_value(jwk).unwrap()
     }
 
@@ -90,7 +99,7 @@ impl Issuer {
 
     /// Signs whatever it is given.
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        let header = Header { kid: Some(self.key_id()), ..Header::new(self.algorithm) };
+        let header = Header { kid: Some(self.key_id.clone()), ..Header::new(self.algorithm) };
         jsonwebtoken::encode(&header, claims, &self.private).unwrap()
     }
 
@@ -109,7 +118,7 @@ impl Issuer {
 
     /// The id of the key.
     pub(crate) fn key_id(&self) -> String {
-        format!("{:?}-1", self.algorithm)
+        self.key_id.clone()
     }
 }
 

@@ -13,8 +13,11 @@ mod exposition;
 pub(crate) mod frames;
 mod h2;
 mod issuer;
+mod jwks_server;
 mod pki;
-mod python;
+mod program;
+mod provider;
+mod proxy;
 mod recorder;
 mod sidegate;
 mod users;
@@ -25,14 +28,18 @@ pub(crate) use self::{
     answer::Answer,
     apps::{Flask, Library, Nginx, Nothing, Routed, Server, WebSocketApp, Worker, websocket_client},
     builder::Builder,
+    canary::secret,
     command::command,
     corpus::{bytes, entries},
     curl::Curl,
     exposition::Exposition,
     h2::H2,
     issuer::{Issuer, der, now, signed_with_public_key, unsigned},
+    jwks_server::{JwksServer, Reply},
     pki::{AUTHORITY, Authority},
-    python::{Python, PythonApp},
+    program::{Program, PythonApp},
+    provider::Provider,
+    proxy::ForwardProxy,
     recorder::{Received, Recorder, take_order},
     sidegate::Sidegate,
     users::{

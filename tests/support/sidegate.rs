@@ -86,6 +86,27 @@ impl Sidegate {
         self.wire().send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n")).answer()
     }
 
+    /// A GET of `/` with this token.
+    #[track_caller]
+    pub(crate) fn get_with_token(&self, token: &str) -> Answer {
+        self.get("/", &[&format!("Authorization: Bearer {token}")])
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) fn wait_until_ready(&self) {
+        until("/readyz", || (self.ask_admin("/readyz").status == 200).then_some(()));
+    }
+
+    /// How often the keys of the issuer of this label were fetched with this result.
+    pub(crate) fn key_fetches(&self, label: &str, result: &str) -> f64 {
+        self.metrics().sum("sidegate_jwks_refresh_total", &[("issuer", label), ("result", result)])
+    }
+
+    /// Waits until the keys of the issuer of this label were fetched with this result more often than `count`.
+    pub(crate) fn wait_for_key_fetch(&self, label: &str, result: &str, count: f64) {
+        self.wait_for_metric_above("sidegate_jwks_refresh_total", &[("issuer", label), ("result", result)], count);
+    }
+
     /// Asks the admin listener.
     #[track_caller]
     pub(crate) fn ask_admin(&self, path: &str) -> Answer {

@@ -1,10 +1,10 @@
-//! Python programs that tell on standard output what a test waits for, and end with their standard input.
+//! Programs that tell on standard output what a test waits for, and end with their standard input: Python's and Node's.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::SocketAddr,
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -15,29 +15,45 @@ use super::{App, wait::PATIENCE};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A program of `tests/apps`, in the virtual environment. It ends when dropped.
-pub(crate) struct Python {
+/// A program of `tests/apps`. It ends when dropped.
+pub(crate) struct Program {
     child: Child,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
-/// A server, which says first of all where it listens.
+/// A server in Python, which says first of all where it listens.
 pub(crate) struct PythonApp {
-    _python: Python,
+    _python: Program,
     /// What it said: an address, or a path.
     pub(crate) listens: String,
 }
 
-impl Python {
-    pub(crate) fn start(program: &str, arguments: &[&str]) -> Self {
+impl Program {
+    /// In the virtual environment.
+    pub(crate) fn python(program: &str, arguments: &[&str]) -> Self {
         let python = Path::new(HERE).join("target/venv/bin/python");
         assert!(python.exists(), "{} is missing: run script/setup", python.display());
         let mut command = Command::new(python);
-        command.arg(format!("{HERE}/tests/apps/{program}")).args(arguments);
-        command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(format!("{HERE}/tests/apps/{program}")).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1");
+        Self::start(command)
+    }
+
+    /// With the folder of its packages as its first argument.
+    pub(super) fn node(program: &str, arguments: &[&str]) -> Self {
+        let packages = Path::new(HERE).join("target/node");
+        assert!(packages.join("node_modules").exists(), "{} is missing: run script/setup", packages.display());
+        let mut command = Command::new("node");
+        command.arg(format!("{HERE}/tests/apps/{program}")).arg(packages).args(arguments);
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, output }
+        Self { child, input, output }
     }
 
     /// The next line that it says.
@@ -49,9 +65,16 @@ impl Python {
         line.trim_end().to_owned()
     }
 
+    /// What it answers to this line.
+    #[track_caller]
+    pub(super) fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+        self.line()
+    }
+
     /// Tells it to go, and waits until it has.
     pub(crate) fn finish(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.input.take());
         let _ = self.child.wait();
     }
 
@@ -62,7 +85,7 @@ impl Python {
     }
 }
 
-impl Drop for Python {
+impl Drop for Program {
     fn drop(&mut self) {
         // gunicorn takes its workers with it, which a SIGKILL would leave behind.
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
@@ -79,7 +102,7 @@ impl Drop for Python {
 
 impl PythonApp {
     pub(crate) fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut python = Python::start(program, arguments);
+        let mut python = Program::python(program, arguments);
         let listens = python.line();
         Self { _python: python, listens }
     }

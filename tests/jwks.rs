@@ -1,0 +1,269 @@
+//! Keys that are fetched: without them at the start, with them over a restart, with others than before, and ever again.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Builder, Issuer, JwksServer, Recorder, Reply, Sidegate, until};
+
+#[test]
+fn a_sidecar_starts_without_its_issuer_and_recovers_by_itself() {
+    let (mut server, app) = (JwksServer::down(), Recorder::start());
+    let (issuer, local) = (Issuer::new(), Issuer::new().named("https://local.test/"));
+    server.publish(&issuer.jwks());
+    let sidegate = before(&app, &issuer, &server, json!({}))
+        .jwt(&local)
+        .rule(json!({ "path": "/healthz", "allow": "anyone" }))
+        .rule(json!({ "allow": "authenticated" }))
+        .start();
+    sidegate.wait_for_key_fetch("corp", "failed", 0.0);
+    let answer = sidegate.get_with_token(&issuer.token("alice"));
+    answer.assert_refused(503, "keys_unavailable");
+    assert_eq!(answer.header("Retry-After"), Some("1"));
+    let probe = sidegate.ask_admin("/readyz?verbose");
+    assert_eq!(probe.status, 503);
+    assert!(probe.text().contains("[-] keys of corp failed: "), "{}", probe.text());
+    // Everything that does not need these keys goes on.
+    assert_eq!(sidegate.get_with_token(&local.token("bob")).status, 200);
+    assert_eq!(sidegate.get("/healthz", &[]).status, 200);
+    assert_eq!(sidegate.ask_admin("/livez").status, 200);
+    assert_eq!(sidegate.ask_admin("/startupz").status, 200);
+
+    server.resume();
+    until("the keys", || (sidegate.get_with_token(&issuer.token("alice")).status == 200).then_some(()));
+    let probe = sidegate.ask_admin("/readyz?verbose");
+    assert_eq!(probe.status, 200, "{}", probe.text());
+    assert!(probe.text().contains("[+] keys of corp ok"), "{}", probe.text());
+}
+
+#[test]
+fn a_fetch_that_fails_changes_nothing() {
+    let (server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    server.publish(&issuer.jwks());
+    let sidegate = before(&app, &issuer, &server, json!({ "refresh": "1s", "min_refetch": "1s" })).start();
+    sidegate.wait_until_ready();
+    for reply in [Reply::status(500), Reply::json(&json!({ "keys": [] })), Reply::body("text/html", "<html>")] {
+        server.put("/jwks", reply);
+        let failures = sidegate.key_fetches("corp", "failed");
+        sidegate.wait_for_key_fetch("corp", "failed", failures);
+        assert_eq!(sidegate.get_with_token(&issuer.token("alice")).status, 200);
+        assert_eq!(sidegate.ask_admin("/readyz").status, 200);
+    }
+}
+
+#[test]
+fn keys_are_kept_over_a_restart_while_the_issuer_is_away() {
+    let (mut server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    server.publish(&issuer.jwks());
+    let folder = store();
+    let start = || before(&app, &issuer, &server, json!({ "store": folder.path() })).start();
+    let sidegate = start();
+    sidegate.wait_until_ready();
+    let kept = only_file(folder.path());
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(sidegate);
+
+    server.stop();
+    let sidegate = before(&app, &issuer, &server, json!({ "store": folder.path() })).start();
+    sidegate.wait_until_ready();
+    assert_eq!(sidegate.get_with_token(&issuer.token("alice")).status, 200);
+    sidegate.wait_for_key_fetch("corp", "failed", 0.0);
+    assert_eq!(sidegate.get_with_token(&issuer.token("alice")).status, 200);
+    assert_eq!(sidegate.get_with_token(&issuer.impostor().token("root")).status, 401);
+}
+
+#[test]
+fn kept_keys_that_are_too_old_are_not_used() {
+    let (mut server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    server.publish(&issuer.jwks());
+    let folder = store();
+    before(&app, &issuer, &server, json!({ "store": folder.path() })).start().wait_until_ready();
+    server.stop();
+    let written = fs::metadata(only_file(folder.path())).unwrap().modified().unwrap();
+    let age = || written.elapsed().unwrap_or_default();
+    until("the keys to be too old", || (age() > Duration::from_secs(3)).then_some(()));
+    let settings = json!({ "store": folder.path(), "refresh": "1s", "max_stale": "2s" });
+    let sidegate = before(&app, &issuer, &server, settings).start();
+    sidegate.wait_for_key_fetch("corp", "failed", 0.0);
+    sidegate.get_with_token(&issuer.token("alice")).assert_refused(503, "keys_unavailable");
+
+    // What is left of their time is theirs, and no more: it does not begin again with the process.
+    let settings = json!({ "store": folder.path(), "refresh": "1s", "max_stale": "6s" });
+    let sidegate = before(&app, &issuer, &server, settings).start();
+    sidegate.wait_until_ready();
+    until("the keys to be too old", || (sidegate.get_with_token(&issuer.token("alice")).status == 503).then_some(()));
+    assert!(age() < Duration::from_secs(9), "they were used for {:?}", age());
+}
+
+#[test]
+fn nothing_else_than_the_issuers_own_kept_keys_is_used() {
+    let (mut server, app) = (JwksServer::start(), Recorder::start());
+    let (ours, theirs) = (Issuer::new(), Issuer::new().rotated().named("https://theirs.test/"));
+    server.publish(&ours.jwks());
+    server.put("/theirs", Reply::json(&theirs.jwks()));
+    let (our_store, their_store) = (store(), store());
+    let start = |server: &JwksServer, store: &Path| before(&app, &ours, server, json!({ "store": store })).start();
+    start(&server, our_store.path()).wait_until_ready();
+    let settings = json!({ "url": server.url("/theirs"), "store": their_store.path() });
+    Sidegate::before(&app).remote("theirs", &theirs.name, settings).start().wait_until_ready();
+    server.stop();
+
+    let (ours_kept, theirs_kept) = (only_file(our_store.path()), only_file(their_store.path()));
+    let good = fs::read(&ours_kept).unwrap();
+    let foreign = fs::read(&theirs_kept).unwrap();
+    let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
+    let cut = good[..good.len() / 2].to_vec();
+    for (what, content) in [
+        ("another issuer's", foreign),
+        ("nothing", Vec::new()),
+        ("half of it", cut),
+        ("bytes", vec![0xff; 4096]),
+        ("brackets", deep),
+    ] {
+        fs::write(&ours_kept, content).unwrap();
+        let sidegate = start(&server, our_store.path());
+        sidegate.wait_for_key_fetch("corp", "failed", 0.0);
+        for issuer in [&ours, &theirs] {
+            let token = issuer.token_with("alice", json!({ "iss": ours.name }));
+            assert_eq!(sidegate.get_with_token(&token).reason().as_deref(), Some("keys_unavailable"), "{what}");
+        }
+        assert!(sidegate.log().contains("kept on disk"), "{what}: {}", sidegate.log());
+    }
+    fs::write(&ours_kept, good).unwrap();
+    assert_eq!(start(&server, our_store.path()).get_with_token(&ours.token("alice")).status, 200);
+}
+
+#[test]
+fn what_was_remembered_lasts_as_long_as_the_set_of_keys() {
+    let (server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    server.publish(&issuer.jwks());
+    let sidegate = before(&app, &issuer, &server, json!({ "refresh": "1s", "min_refetch": "1s" })).start();
+    sidegate.wait_until_ready();
+    let token = issuer.token("alice");
+    assert_eq!((sidegate.get_with_token(&token).status, sidegate.get_with_token(&token).status), (200, 200));
+    let looked_up = |result| sidegate.metrics().sum("sidegate_token_cache_total", &[("result", result)]);
+    assert_eq!((looked_up("miss"), looked_up("hit")), (1.0, 1.0));
+    // The same keys again, in another order of members and with white space, are no news.
+    server.put("/jwks", Reply::body("application/json", format!("\n{:#}\n", issuer.jwks())));
+    let unchanged = sidegate.key_fetches("corp", "unchanged");
+    sidegate.wait_for_key_fetch("corp", "unchanged", unchanged + 1.0);
+    assert_eq!(sidegate.get_with_token(&token).status, 200);
+    assert_eq!((looked_up("miss"), looked_up("hit")), (1.0, 2.0));
+
+    let (rotated, changes) = (issuer.rotated(), sidegate.key_fetches("corp", "changed"));
+    server.publish(&rotated.jwks());
+    sidegate.wait_for_key_fetch("corp", "changed", changes);
+    sidegate.get_with_token(&token).assert_refused(401, "jwt_key_unknown");
+    assert_eq!(sidegate.get_with_token(&rotated.token("alice")).status, 200);
+    // Another key under an id that is known is another set, too.
+    let changes = sidegate.key_fetches("corp", "changed");
+    let impostor = rotated.impostor();
+    let before = rotated.token("bob");
+    assert_eq!((sidegate.get_with_token(&before).status, sidegate.get_with_token(&before).status), (200, 200));
+    server.publish(&impostor.jwks());
+    sidegate.wait_for_key_fetch("corp", "changed", changes);
+    sidegate.get_with_token(&before).assert_refused(401, "jwt_signature");
+    assert_eq!(sidegate.get_with_token(&impostor.token("bob")).status, 200);
+}
+
+#[test]
+fn keys_are_fetched_as_soon_as_the_issuer_says_but_not_at_its_whim() {
+    let (server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    for (reply, least) in [
+        (Reply::json(&issuer.jwks()).header("Cache-Control: public, max-age=1"), 1),
+        (Reply::json(&issuer.jwks()).header("Cache-Control: max-age=0, no-store"), 2),
+    ] {
+        server.put("/jwks", reply);
+        let asked = server.asked_at_all();
+        let settings = json!({ "refresh": "1h", "min_refetch": format!("{least}s"), "max_stale": "2h" });
+        let _sidegate = before(&app, &issuer, &server, settings).start();
+        server.wait_for("/jwks", asked + 3);
+        for pause in &server.pauses()[asked..] {
+            // A tenth less than that, because not all sidecars shall ask at once.
+            assert!(*pause >= Duration::from_millis(least * 900), "{pause:?}");
+        }
+    }
+}
+
+#[test]
+fn requests_with_an_unknown_key_share_one_fetch_and_wait_for_it_only_so_long() {
+    let (server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    server.publish(&issuer.jwks());
+    let settings = json!({ "min_refetch": "1h", "refresh": "1h", "unknown_key_wait": "1s", "timeout": "10s" });
+    let sidegate = before(&app, &issuer, &server, settings).start();
+    sidegate.wait_until_ready();
+    let rotated = issuer.rotated();
+    server
+        .put("/jwks", Reply::json(&json!({ "keys": [issuer.jwk(), rotated.jwk()] })).after(Duration::from_millis(300)));
+    let statuses = at_once(20, || sidegate.get_with_token(&rotated.token("alice")).status);
+    assert_eq!((statuses, server.asked("/jwks")), (vec![200; 20], 2));
+
+    // Nobody answers this one; and after it nobody is asked for a while.
+    let sidegate =
+        before(&app, &issuer, &server, json!({ "min_refetch": "1s", "unknown_key_wait": "1s", "timeout": "10s" }));
+    let sidegate = sidegate.start();
+    sidegate.wait_until_ready();
+    server.put("/jwks", Reply::silence());
+    let asked = server.asked("/jwks");
+    let other = Issuer::new().rotated().rotated();
+    let started = Instant::now();
+    let reasons = at_once(20, || sidegate.get_with_token(&other.token("alice")).reason());
+    let elapsed = started.elapsed();
+    assert!(reasons.iter().all(|reason| reason.as_deref() == Some("jwt_key_unknown")), "{reasons:?}");
+    assert!(elapsed >= Duration::from_secs(1) && elapsed < Duration::from_secs(5), "{elapsed:?}");
+    assert_eq!(server.asked("/jwks"), asked + 1);
+    // Meanwhile the others are let in as ever.
+    assert_eq!(sidegate.get_with_token(&issuer.token("alice")).status, 200);
+}
+
+#[test]
+fn a_token_that_names_no_key_is_tried_with_those_that_fit() {
+    let (server, app) = (JwksServer::start(), Recorder::start());
+    let issuers = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256].map(Issuer::with);
+    let second = issuers[0].rotated();
+    let keys: Vec<_> = issuers.iter().chain([&second]).map(Issuer::jwk).collect();
+    server.publish(&json!({ "keys": keys }));
+    let sidegate = before(&app, &issuers[0], &server, json!({})).start();
+    sidegate.wait_until_ready();
+    for issuer in issuers.iter().chain([&second]) {
+        let header = json!({ "alg": format!("{:?}", issuer.algorithm) });
+        let token = issuer.sign_raw(&header, &issuer.claims("alice").to_string());
+        assert_eq!(sidegate.get_with_token(&token).status, 200, "{:?}", issuer.algorithm);
+    }
+    let impostor = issuers[0].impostor();
+    let token = impostor.sign_raw(&json!({ "alg": "ES256" }), &impostor.claims("root").to_string());
+    assert_eq!(sidegate.get_with_token(&token).status, 401);
+}
+
+/// Before the app, for the issuer's tokens, with the keys at `/jwks` of this server.
+fn before(app: &Recorder, issuer: &Issuer, server: &JwksServer, mut keys: Value) -> Builder {
+    keys["url"] = json!(server.url("/jwks"));
+    Sidegate::before(app).remote("corp", &issuer.name, keys)
+}
+
+fn store() -> TempDir {
+    tempfile::Builder::new().prefix("store-").tempdir().unwrap()
+}
+
+/// The one file in this folder.
+fn only_file(folder: &Path) -> PathBuf {
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].clone()
+}
+
+/// What so many clients get that ask at the same time.
+fn at_once<T: Send>(count: usize, ask: impl Fn() -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..count).map(|_| scope.spawn(&ask)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    })
+}
