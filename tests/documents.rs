@@ -6,12 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::json;
 use sidegate::{
     config::{self, Source},
     reason::Reason,
 };
 
-use crate::support::{Issuer, Recorder, Sidegate, Users, command};
+use crate::support::{Issuer, JwksServer, Recorder, Sidegate, Users, command};
 
 #[test]
 fn every_reason_is_documented_with_its_status_and_no_other() {
@@ -24,9 +25,18 @@ fn every_reason_is_documented_with_its_status_and_no_other() {
 #[test]
 fn every_metric_is_documented_with_its_type_and_labels_and_no_other() {
     let (app, issuer) = (Recorder::start(), Issuer::new());
-    let sidegate = Sidegate::before(&app).jwt(&issuer).users(&Users::one("alice", "secret")).start();
+    let keys = JwksServer::start();
+    keys.publish(&issuer.jwks());
+    let sidegate = Sidegate::before(&app)
+        .remote("corp", &issuer.name, json!({ "url": keys.url("/jwks") }))
+        .remote("cluster", "https://cluster.test/", json!({ "token_review": true, "url": keys.url("/nothing") }))
+        .users(&Users::one("alice", "secret"))
+        .start();
+    sidegate.wait_until_ready();
     assert_eq!(sidegate.curl("/").bearer(&issuer.token("bob")).send().status, 200);
     // Families that have counted nothing are not shown.
+    let of_the_cluster = issuer.token_with("bob", json!({ "iss": "https://cluster.test/" }));
+    sidegate.get_with_token(&of_the_cluster).assert_refused(503, "review_unavailable");
     sidegate.wire().send("nonsense\r\n\r\n").answer_or_end();
     sidegate.wait_for_metric_above("sidegate_connection_errors_total", &[], 0.0);
     sidegate.wait_for_metric_above("sidegate_requests_total", &[], 0.0);
