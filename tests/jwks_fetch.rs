@@ -1,4 +1,4 @@
-//! Fetching keys from whoever says to be the issuer: what is believed, what is followed, what is read, and what is told.
+//! Fetching keys from whoever says to be the issuer: what is believed, followed and read, and what is told.
 
 use std::{fs, time::Duration};
 
@@ -72,11 +72,11 @@ fn nothing_leads_to_where_machines_get_their_credentials() {
         builder = builder.remote(&discovery, &name, json!({ "discovery": true }));
     }
     let sidegate = builder.start();
-    for i in 0..OFF_LIMITS.len() {
+    for (i, url) in OFF_LIMITS.iter().enumerate() {
         for label in [label("redirect", i), label("discovery", i)] {
             let why = assert_failed(&sidegate, &label);
             // And not because nobody was there.
-            assert!(why.contains("link-local"), "{}: {why}", OFF_LIMITS[i]);
+            assert!(why.contains("link-local"), "{url}: {why}");
         }
     }
 }
