@@ -1,4 +1,4 @@
-//! Fetching keys from whoever says to be the issuer: what is believed, what is followed, what is read, and what is told.
+//! Fetching keys from whoever says to be the issuer: what is believed, followed and read, and what is told.
 
 use std::{fs, time::Duration};
 

@@ -1,5 +1,5 @@
-//! A real OpenID provider: its tokens get in, its keys change under load and are missing for a while, and nobody notices who
-//! need not.
+//! A real OpenID provider: its tokens get in, its keys change under load and are missing for a while, and nobody notices
+//! who need not.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},

@@ -63,8 +63,8 @@ impl Builder {
         self
     }
 
-    /// Accepts tokens of the issuer of this name, with this one in logs, whose keys are fetched as `keys` says. Our authority
-    /// is believed there.
+    /// Accepts tokens of the issuer of this name, with this label in logs, whose keys are fetched as `keys` says. Our
+    /// authority is believed there.
     pub(crate) fn remote(mut self, label: &str, issuer: &str, keys: Value) -> Self {
         let believed = json!({ "ca": self.path("ca.pem") });
         let mut entry = json!({ "name": label, "issuer": issuer, "audiences": ["orders"], "keys": believed });

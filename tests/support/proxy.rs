@@ -1,4 +1,4 @@
-//! A forward proxy (RFC 9110 section 9.3.6) that writes down where it was asked to, and finds every name on this machine.
+//! A forward proxy (RFC 9110 section 9.3.6) that writes down where it was asked to, and finds all names on this machine.
 
 use std::{
     io::{self, BufReader, Write},

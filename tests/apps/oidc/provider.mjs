@@ -2,8 +2,8 @@
 //
 // Usage: node provider.mjs MODULES CERTIFICATE KEY
 //
-// It prints its issuer name and the secret of its client `billing`. Then it takes commands on standard input, one a line, answers each with a line, and ends with
-// its input:
+// It prints its issuer name and the secret of its client `billing`. Then it takes commands on standard input, one a line,
+// answers each with a line, and ends with its input:
 //   rotate    signs with a new key from now on, and publishes the old ones beside it; prints the new key's id
 //   withdraw  publishes the key that it signs with, and no other; prints its id
 //   counts    prints how often its documents were asked for, as JSON
