@@ -366,3 +366,20 @@ fn any_and_all_of_several_properties_can_be_asked_for() {
     }
     assert_eq!(f.decide("GET", "/app/", &[&basic("bob", "wonderland")]), Denied(Reason::RuleDenied), "no claims");
 }
+
+#[test]
+fn what_an_app_is_shown_was_checked_whatever_the_rule_takes() {
+    let (alice, token) = (basic("alice", "wonderland"), |f: &Fixture| f.token(json!({})).split_off("Bearer ".len()));
+    for (credentials, beside) in [
+        ("basic", Denied(Reason::CredentialsAmbiguous)),
+        ("[jwt, basic]", Denied(Reason::CredentialsAmbiguous)),
+        // Both are checked.
+        ("{ all: [corp, basic] }", known("carol")),
+    ] {
+        let f = Fixture::with_rule(&format!(
+            "{{ path: /app/**, credentials: {credentials}, forward_credentials: true, allow: authenticated }}"
+        ));
+        let headers = [("authorization", alice.as_str()), ("x-token", &token(&f))];
+        assert_eq!(f.decide_with("GET", "/app/", &headers), beside, "{credentials}");
+    }
+}
