@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    auth::{KeyRing, KeyState},
+    auth::{KeyRing, KeyState, Policy},
     telemetry::Metrics,
     upstream::Connector,
 };
@@ -73,6 +73,8 @@ pub struct Health {
     app: Connector,
     /// The issuers' keys.
     keys: Vec<Arc<KeyRing>>,
+    /// Whether callers can be known without any of them.
+    other_proofs: bool,
     draining: AtomicBool,
     reached: Mutex<Option<(Instant, bool)>>,
 }
@@ -81,12 +83,15 @@ pub struct Health {
 struct Check {
     name: Cow<'static, str>,
     failure: Option<Cow<'static, str>>,
+    /// Whether it is ready all the same.
+    bearable: bool,
 }
 
 impl Health {
-    /// The health of the workers behind these handles, of the app that `app` connects to, and of these `keys`.
-    pub fn new(workers: Vec<Handle>, app: Connector, keys: Vec<Arc<KeyRing>>) -> Self {
-        Self { workers, app, keys, draining: AtomicBool::new(false), reached: Mutex::default() }
+    /// The health of the workers behind these handles, of the app that `app` connects to, and of the keys that `policy` has.
+    pub fn new(workers: Vec<Handle>, app: Connector, policy: &Policy) -> Self {
+        let (keys, other_proofs) = (policy.key_rings(), policy.knows_without_keys());
+        Self { workers, app, keys, other_proofs, draining: AtomicBool::new(false), reached: Mutex::default() }
     }
 
     /// From now on not ready.
@@ -120,15 +125,20 @@ impl Health {
         Check::new("app", (!reached).then_some("the app does not accept connections"))
     }
 
-    /// Whether each issuer whose keys are fetched has some.
-    fn keys(&self) -> impl Iterator<Item = Check> {
-        self.keys.iter().filter_map(|ring| {
-            let failure = match ring.state()? {
-                KeyState::There => None,
-                KeyState::Missing(why) => Some(why.into()),
+    /// Whether each issuer whose keys are fetched has some. One that has had some since the start and lost them in a long
+    /// outage does not take the others' callers with it: a pod is not ready without it only if there is nobody else.
+    fn keys(&self) -> Vec<Check> {
+        let states: Vec<_> = self.keys.iter().map(|ring| (ring, ring.state())).collect();
+        let usable = |state: &Option<KeyState>| !matches!(state, Some(KeyState::Missing { .. }));
+        let others = self.other_proofs || states.iter().any(|(_, state)| usable(state));
+        let check = |(ring, state): (&Arc<KeyRing>, Option<KeyState>)| {
+            let (failure, bearable) = match state? {
+                KeyState::There => (None, false),
+                KeyState::Missing { why, before } => (Some(why.into()), before && others),
             };
-            Some(Check { name: format!("keys of {}", ring.label()).into(), failure })
-        })
+            Some(Check { name: format!("keys of {}", ring.label()).into(), failure, bearable })
+        };
+        states.into_iter().filter_map(check).collect()
     }
 
     fn listener(&self) -> Check {
@@ -138,7 +148,7 @@ impl Health {
 
 impl Check {
     fn new(name: &'static str, failure: Option<&'static str>) -> Self {
-        Self { name: name.into(), failure: failure.map(Cow::Borrowed) }
+        Self { name: name.into(), failure: failure.map(Cow::Borrowed), bearable: false }
     }
 }
 
@@ -217,7 +227,7 @@ fn accepts_open_metrics(request: &Request<Incoming>) -> bool {
 
 /// Lists every check when asked to, or when one failed: a probe that only says 503 explains nothing.
 fn probe(checks: &[Check], verbose: bool) -> Response<Full<Bytes>> {
-    let failed = checks.iter().any(|check| check.failure.is_some());
+    let failed = checks.iter().any(|check| check.failure.is_some() && !check.bearable);
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     if !failed && !verbose {
         return text(status, "ok\n".to_owned());

@@ -13,13 +13,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::{Semaphore, oneshot},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{Admin, Health},
-    auth::{Background, CacheGauges, Policy, Refreshed, Reviewed, basic::Hashing},
+    auth::{Background, CacheGauges, Judge, Policy, Refreshed, Reviewed, basic::Hashing},
     config::{Config, ListenAddress, Problem, Problems},
     cors::Terms,
     origin::Trust,
@@ -153,7 +154,8 @@ impl App {
         let background = policy.take_background();
         let policy = Arc::new(policy);
         let failures = config.auth.basic.as_ref().map(|basic| basic.failures.clone()).unwrap_or_default();
-        let hashing = Hashing::new(&failures);
+        let half = (config.limits.max_in_flight.get() / 2).max(1);
+        let judge = Judge { policy, hashing: Hashing::new(&failures), waiting: Arc::new(Semaphore::new(half)) };
         let cors = Terms::compile(&config.cors);
 
         let mut workers = Vec::new();
@@ -165,8 +167,7 @@ impl App {
                 log: log.clone(),
                 cors: cors.clone(),
                 places: places.clone(),
-                policy: policy.clone(),
-                hashing: hashing.clone(),
+                judge: judge.clone(),
                 proxy: Arc::new(Proxy::new(&config, credentials.clone(), connections)),
             });
             let (server, listener) = (server.clone(), listener.try_clone()?);
@@ -178,12 +179,12 @@ impl App {
         }
         drop(listener);
 
+        start_background(background, &metrics)?;
         let control = Builder::new_current_thread().enable_all().build()?;
         control.block_on(async {
-            start_background(background, &metrics);
             let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
-            let health = Arc::new(Health::new(handles, connector, policy.key_rings()));
-            let probes = Admin { health: health.clone(), metrics: metrics.clone(), jwks: policy.jwks() };
+            let health = Arc::new(Health::new(handles, connector, &judge.policy));
+            let probes = Admin { health: health.clone(), metrics: metrics.clone(), jwks: judge.policy.jwks() };
             tokio::spawn(probes.run(tokio::net::TcpListener::from_std(admin)?));
 
             stop.await;
@@ -208,30 +209,44 @@ impl App {
     }
 }
 
-/// Starts what fetches keys and asks about tokens, on the thread that serves no requests.
-fn start_background(background: Background, metrics: &Arc<Metrics>) {
-    for refresher in background.refreshers {
-        let (metrics, issuer) = (metrics.clone(), refresher.label().to_owned());
-        tokio::spawn(refresher.run(move |refreshed| {
-            let result = match refreshed {
-                Refreshed::Changed => "changed",
-                Refreshed::Unchanged => "unchanged",
-                Refreshed::Failed => "failed",
-            };
-            metrics.jwks_refreshed(&issuer, result);
-        }));
+/// Starts what fetches keys and asks about tokens, on a thread of its own: it reads and writes files, which may hang with
+/// the volume that they are on, and the probes must not hang with them.
+fn start_background(background: Background, metrics: &Arc<Metrics>) -> io::Result<()> {
+    let Background { refreshers, reviewers } = background;
+    if refreshers.is_empty() && reviewers.is_empty() {
+        return Ok(());
     }
-    for reviewer in background.reviewers {
-        let (metrics, issuer) = (metrics.clone(), reviewer.label().to_owned());
-        tokio::spawn(reviewer.run(move |reviewed| {
-            let result = match reviewed {
-                Reviewed::Proved => "authenticated",
-                Reviewed::Refused => "refused",
-                Reviewed::Failed => "failed",
-            };
-            metrics.token_reviewed(&issuer, result);
-        }));
-    }
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let metrics = metrics.clone();
+    let work = async move {
+        let mut tasks = JoinSet::new();
+        for refresher in refreshers {
+            let (metrics, issuer) = (metrics.clone(), refresher.label().to_owned());
+            tasks.spawn(refresher.run(move |refreshed| {
+                let result = match refreshed {
+                    Refreshed::Changed => "changed",
+                    Refreshed::Unchanged => "unchanged",
+                    Refreshed::Failed => "failed",
+                };
+                metrics.jwks_refreshed(&issuer, result);
+            }));
+        }
+        for reviewer in reviewers {
+            let (metrics, issuer) = (metrics.clone(), reviewer.label().to_owned());
+            tasks.spawn(reviewer.run(move |reviewed| {
+                let result = match reviewed {
+                    Reviewed::Proved => "authenticated",
+                    Reviewed::Refused => "refused",
+                    Reviewed::Failed => "failed",
+                };
+                metrics.token_reviewed(&issuer, result);
+            }));
+        }
+        while tasks.join_next().await.is_some() {}
+    };
+    // It ends with the process.
+    thread::Builder::new().name("background".to_owned()).spawn(move || runtime.block_on(work))?;
+    Ok(())
 }
 
 /// How many clients may be connected: as many as is wished, and as there are descriptors for. Each needs one, and one more

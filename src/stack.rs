@@ -8,7 +8,7 @@ use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::{
     admit::Admit,
-    auth::{Guard, Permitted, Policy, basic::Hashing},
+    auth::{Guard, Judge, Permitted},
     body::Body,
     cors::{Cors, Terms},
     denial::Respond,
@@ -44,16 +44,14 @@ pub struct Parts {
     /// The places for requests in flight.
     pub places: Arc<Semaphore>,
     /// What decides.
-    pub policy: Arc<Policy>,
-    /// Where passwords are checked.
-    pub hashing: Hashing,
+    pub judge: Judge,
     /// The way to the app.
     pub proxy: Arc<Proxy>,
 }
 
 /// The path of a request, from its arrival to the app and back.
 pub fn build(parts: Parts) -> impl HttpService {
-    let Parts { metrics, log, cors, places, policy, hashing, proxy } = parts;
+    let Parts { metrics, log, cors, places, judge, proxy } = parts;
     ServiceBuilder::new()
         // 1. One log line and one set of metrics per request, whatever happens below.
         .layer(Observe::layer(metrics, log))
@@ -66,7 +64,7 @@ pub fn build(parts: Parts) -> impl HttpService {
         // 4. Shed load at once instead of queueing it.
         .layer(Admit::layer(places))
         // 5. Who is calling, and may they? The only code that can make a `Permitted`.
-        .layer(Guard::layer(policy, hashing))
+        .layer(Guard::layer(judge))
         // 6. Rewrite the headers, stream to the app, stream back. Boxed: by value the future would be copied once for each
         //    layer above, which costs more than the allocation.
         .service(service_fn(move |permitted: Permitted| Box::pin(proxy.clone().forward(permitted))))

@@ -142,3 +142,20 @@ fn a_login_that_cannot_be_sent_is_reported_at_the_start_and_never_shown() {
 fn users(builder: Builder) -> Builder {
     builder.users(&Users::one("bob", "secret"))
 }
+
+#[test]
+fn an_app_that_sees_credentials_sees_none_under_another_spelling_of_their_header() {
+    let (app, issuer) = (Recorder::start(), Issuer::new());
+    let sidegate = Sidegate::before(&app)
+        .jwt_with(&issuer, json!({ "token_from": [{ "header": "Authorization" }, { "header": "X-Api-Token" }] }))
+        .set(json!({ "identity": { "forward_credentials": true } }))
+        .start();
+    let token = issuer.token("alice");
+    let lines = [format!("X-Api-Token: {token}"), "X.Api.Token: forged-one".to_owned()];
+    let more = ["X!Api-Token: forged-two", "x-api.token: forged-three", "Authorization.: Bearer forged-four"];
+    let lines: Vec<_> = lines.iter().map(String::as_str).chain(more).collect();
+    assert_eq!(sidegate.get("/", &lines).status, 200);
+    let seen = app.only_request();
+    assert_eq!(seen.lookalikes("x-api-token"), [token.as_str()]);
+    assert_eq!(seen.lookalikes("authorization"), [""; 0]);
+}

@@ -226,6 +226,76 @@ fn requests_with_an_unknown_key_share_one_fetch_and_wait_for_it_only_so_long() {
 }
 
 #[test]
+fn who_waits_for_a_slow_issuer_leaves_room_for_all_others() {
+    let (server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    server.publish(&issuer.jwks());
+    let settings = json!({ "min_refetch": "1s", "refresh": "1h", "unknown_key_wait": "5s", "timeout": "10s" });
+    let sidegate = before(&app, &issuer, &server, settings)
+        .rule(json!({ "path": "/public", "allow": "anyone" }))
+        .rule(json!({ "allow": "authenticated" }))
+        .set(json!({ "limits": { "max_in_flight": 20 } }))
+        .start();
+    sidegate.wait_until_ready();
+    assert_eq!(sidegate.get_with_token(&issuer.token("alice")).status, 200);
+    server.put("/jwks", Reply::silence());
+    let unknown = issuer.rotated().token("mallory");
+    let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {unknown}\r\n\r\n");
+    let mut crowd: Vec<_> = (0..30).map(|_| sidegate.wire()).collect();
+    for wire in &mut crowd {
+        wire.send(&request);
+    }
+    // Half of the places are taken by those who wait; who comes beyond is refused at once.
+    sidegate.wait_for_metric("sidegate_requests_in_flight", &[], 10.0);
+    sidegate.wait_for_metric("sidegate_requests_total", &[("code", "503")], 20.0);
+    assert_eq!(sidegate.get("/public", &[]).status, 200);
+    assert_eq!(sidegate.get_with_token(&issuer.token("alice")).status, 200);
+    assert_eq!(sidegate.get_with_token(&issuer.token("bob")).status, 200);
+}
+
+#[test]
+fn nobody_is_asked_about_a_token_that_the_rule_would_not_take() {
+    let (server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    server.publish(&issuer.jwks());
+    server.put("/review", Reply::status(500));
+    let sidegate = before(&app, &issuer, &server, json!({ "min_refetch": "1h", "refresh": "1h" }))
+        .set(json!({ "auth": { "basic": null } }))
+        .remote("other", "https://other.test/", json!({ "url": server.url("/other"), "refresh": "1h" }))
+        .remote("cluster", "https://cluster.test/", json!({ "token_review": true, "url": server.url("/review") }))
+        .rule(json!({ "path": "/corp/**", "credentials": "corp", "allow": "authenticated" }))
+        .rule(json!({ "allow": "authenticated" }))
+        .start();
+    server.wait_for("/other", 1);
+    until("keys", || (sidegate.get_with_token(&issuer.token("alice")).status == 200).then_some(()));
+    let of = |name: &str| issuer.token_with("mallory", json!({ "iss": name }));
+    let asked = server.asked("/other");
+    for name in ["https://other.test/", "https://cluster.test/"] {
+        let line = format!("Authorization: Bearer {}", of(name));
+        sidegate.get("/corp/", &[&line]).assert_refused(401, "jwt_issuer");
+    }
+    assert_eq!((server.asked("/other"), server.asked("/review")), (asked, 0));
+    // Where they are taken, they are asked.
+    sidegate.get_with_token(&of("https://cluster.test/")).assert_refused(503, "review_unavailable");
+    assert_eq!(server.asked("/review"), 1);
+}
+
+#[test]
+fn an_issuer_that_was_there_and_is_gone_for_long_does_not_take_the_others_callers_with_it() {
+    let (mut server, app) = (JwksServer::start(), Recorder::start());
+    let (issuer, local) = (Issuer::new(), Issuer::new().named("https://local.test/"));
+    server.publish(&issuer.jwks());
+    let settings = json!({ "refresh": "1s", "min_refetch": "1s", "max_stale": "2s" });
+    let sidegate = before(&app, &issuer, &server, settings).jwt(&local).start();
+    sidegate.wait_until_ready();
+    server.stop();
+    let gone = || sidegate.get_with_token(&issuer.token("alice")).reason().as_deref() == Some("keys_unavailable");
+    until("the keys to go", || gone().then_some(()));
+    let probe = sidegate.ask_admin("/readyz?verbose");
+    assert_eq!(probe.status, 200, "{}", probe.text());
+    assert!(probe.text().contains("[-] keys of corp failed: "), "{}", probe.text());
+    assert_eq!(sidegate.get_with_token(&local.token("bob")).status, 200);
+}
+
+#[test]
 fn a_token_that_names_no_key_is_tried_with_those_that_fit() {
     let (server, app) = (JwksServer::start(), Recorder::start());
     let issuers = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256].map(Issuer::with);

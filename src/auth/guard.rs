@@ -8,8 +8,9 @@ use std::{
     time::SystemTime,
 };
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::COOKIE;
 use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::{
@@ -33,6 +34,16 @@ pub struct Permitted {
     caller: Caller,
     target: Target,
     exchange: Box<Exchange>,
+    shown_by: Option<usize>,
+}
+
+/// What the app may see of the credentials in a request.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Shows {
+    /// What the rule says that let it through.
+    ByRule,
+    /// Nothing: nobody has looked at them.
+    Nothing,
 }
 
 impl Permitted {
@@ -46,6 +57,11 @@ impl Permitted {
         &self.exchange.request
     }
 
+    /// The rule that says what the app sees of the credentials; without one it sees nothing of them.
+    pub fn shown_by(&self) -> Option<usize> {
+        self.shown_by
+    }
+
     /// Takes it apart, to be forwarded.
     pub fn into_parts(self) -> (Caller, Target, Box<Exchange>) {
         (self.caller, self.target, self.exchange)
@@ -55,15 +71,26 @@ impl Permitted {
 /// Decides about each request, and hands on those that are allowed.
 #[derive(Clone, Debug)]
 pub struct Guard<S> {
-    policy: Arc<Policy>,
-    hashing: Hashing,
+    judge: Judge,
     inner: S,
 }
 
+/// What decides, and what it takes.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    /// The rules, and who may prove what.
+    pub policy: Arc<Policy>,
+    /// Where passwords are checked.
+    pub hashing: Hashing,
+    /// The places for requests that wait for something to be found out. They are fewer than those for requests in flight:
+    /// whoever makes sidegate ask somebody slow, an issuer or an API server, must not take the places of all others.
+    pub waiting: Arc<Semaphore>,
+}
+
 impl Guard<()> {
-    /// The layer that decides by `policy` and checks passwords in `hashing`.
-    pub fn layer<S>(policy: Arc<Policy>, hashing: Hashing) -> impl Layer<S, Service = Guard<S>> + Clone {
-        tower::layer::layer_fn(move |inner| Guard { policy: policy.clone(), hashing: hashing.clone(), inner })
+    /// The layer that decides as `judge` does.
+    pub fn layer<S>(judge: Judge) -> impl Layer<S, Service = Guard<S>> + Clone {
+        tower::layer::layer_fn(move |inner| Guard { judge: judge.clone(), inner })
     }
 }
 
@@ -87,28 +114,33 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Box
         };
         let client = exchange.origin.ip();
         if let Some(method) = preflight(request)
-            && let Some(decision) = self.policy.decide_preflight(&method, &mut target, client)
+            && let Some(decision) = self.judge.policy.decide_preflight(&method, &mut target, client)
         {
-            // Browsers send none, and nobody has looked at these.
-            for name in [AUTHORIZATION, COOKIE] {
-                exchange.request.headers_mut().remove(name);
-            }
-            return ResponseFuture::decided(decision, exchange, target, &mut self.inner);
+            // Browsers send none, and nobody has looked at these: neither they nor what stands for them is shown.
+            exchange.request.headers_mut().remove(COOKIE);
+            return ResponseFuture::decided(decision, exchange, target, Shows::Nothing, &mut self.inner);
         }
+        let policy = &self.judge.policy;
         let headers = request.headers();
         let mut learned = Learned::default();
-        let mut step = self.policy.decide(request.method(), &mut target, headers, client, SystemTime::now());
+        let mut step = policy.decide(request.method(), &mut target, headers, client, SystemTime::now());
         loop {
             let Pending { need, rule } = match step {
-                Ok(decision) => return ResponseFuture::decided(decision, exchange, target, &mut self.inner),
+                Ok(decision) => {
+                    return ResponseFuture::decided(decision, exchange, target, Shows::ByRule, &mut self.inner);
+                }
                 Err(pending) => pending,
             };
             let method = need.method();
-            match need.meet_now(&self.hashing, client, &mut learned) {
-                Ok(()) => step = self.policy.resume(rule, &target, headers, SystemTime::now(), &learned),
+            match need.meet_now(&self.judge.hashing, client, &mut learned) {
+                Ok(()) => step = policy.resume(rule, &target, headers, SystemTime::now(), &learned),
                 Err(Unmet::Refused(denial)) => step = Ok(refused(denial, method, rule)),
                 Err(Unmet::Later(need)) => {
-                    let waiting = Waiting { exchange, target, learned, guard: self.clone() };
+                    let Ok(place) = self.judge.waiting.clone().try_acquire_owned() else {
+                        step = Ok(refused(Reason::Overloaded.into(), method, rule));
+                        continue;
+                    };
+                    let waiting = Waiting { exchange, target, learned, guard: self.clone(), _place: place };
                     return ResponseFuture { state: State::Waiting { end: Box::pin(waiting.end(need, rule)) } };
                 }
             }
@@ -140,6 +172,7 @@ struct Waiting<S> {
     target: Target,
     learned: Learned,
     guard: Guard<S>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl<S> Waiting<S> {
@@ -147,11 +180,11 @@ impl<S> Waiting<S> {
     async fn end(mut self, mut need: Need, mut rule: usize) -> (Decision, Self) {
         loop {
             let (method, client) = (need.method(), self.exchange.origin.ip());
-            if let Err(denial) = need.meet(&self.guard.hashing, client, &mut self.learned).await {
+            if let Err(denial) = need.meet(&self.guard.judge.hashing, client, &mut self.learned).await {
                 return (refused(denial, method, rule), self);
             }
             let headers = self.exchange.request.headers();
-            match self.guard.policy.resume(rule, &self.target, headers, SystemTime::now(), &self.learned) {
+            match self.guard.judge.policy.resume(rule, &self.target, headers, SystemTime::now(), &self.learned) {
                 Ok(decision) => return (decision, self),
                 Err(pending) => Pending { need, rule } = pending,
             }
@@ -166,15 +199,16 @@ impl<S: Service<Permitted, Error = Denial>> ResponseFuture<S> {
     }
 
     /// Does what was decided. This is where a [`Permitted`] comes from.
-    fn decided(decision: Decision, exchange: Box<Exchange>, target: Target, inner: &mut S) -> Self {
+    fn decided(decision: Decision, exchange: Box<Exchange>, target: Target, shows: Shows, inner: &mut S) -> Self {
         match decision {
             Decision::Deny(denial, verdict) => {
                 exchange.trail.decided(verdict);
                 Self::denied(denial, exchange)
             }
             Decision::Permit(caller, verdict) => {
+                let rule = verdict.rule.filter(|_| shows == Shows::ByRule);
                 exchange.trail.decided(verdict);
-                let permitted = Permitted { caller, target, exchange };
+                let permitted = Permitted { caller, target, exchange, shown_by: rule };
                 Self { state: State::Forwarding { inner: inner.call(permitted) } }
             }
         }
@@ -194,7 +228,7 @@ impl<S: Service<Permitted, Error = Denial> + Clone> Future for ResponseFuture<S>
                 Projected::Forwarding { inner } => return inner.poll(cx),
                 Projected::Waiting { end } => {
                     let (decision, Waiting { exchange, target, mut guard, .. }) = ready!(end.as_mut().poll(cx));
-                    Self::decided(decision, exchange, target, &mut guard.inner)
+                    Self::decided(decision, exchange, target, Shows::ByRule, &mut guard.inner)
                 }
             };
             this.state.set(next.state);

@@ -1,6 +1,6 @@
 //! Who is calling, and may they.
 
-pub use guard::{Guard, Permitted};
+pub use guard::{Guard, Judge, Permitted};
 pub use jwt::{Background, CacheGauges, KeyRing, KeyState, Refetch, Refreshed, Refresher};
 pub use need::{Learned, Need};
 pub use policy::{Decision, Pending, Policy};

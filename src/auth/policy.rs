@@ -144,6 +144,11 @@ impl Policy {
         self.issuers.as_mut().map(Issuers::take_background).unwrap_or_default()
     }
 
+    /// Whether callers can be known without the keys of any issuer: by a password, or an API server's word.
+    pub fn knows_without_keys(&self) -> bool {
+        self.passwords.is_some() || self.issuers.as_ref().is_some_and(Issuers::asks_a_cluster)
+    }
+
     /// The keys of every issuer of tokens.
     pub fn key_rings(&self) -> Vec<Arc<KeyRing>> {
         self.issuers.iter().flat_map(Issuers::key_rings).cloned().collect()
@@ -258,16 +263,14 @@ impl Policy {
             }
             self.check_origin(found.ambient, target, headers).map_err(refused)?;
             let Found { token, source, .. } = found;
-            let authentic = issuers.authenticate(&token, source, now, &self.mapping, learned);
-            let Authentic { identity, issuer, remembered } = match authentic {
+            let accepted = |issuer| kinds.issuers.contains(&issuer);
+            let authentic = issuers.authenticate(&token, source, accepted, now, &self.mapping, learned);
+            let Authentic { identity, remembered } = match authentic {
                 Ok(authentic) => authentic,
                 Err(Unproved::Refused(reason)) => return Err(refused(reason)),
                 Err(Unproved::Review(asked)) => return Ok(Proof::Unchecked(Need::Review(asked))),
                 Err(Unproved::Key(refetch)) => return Ok(Proof::Unchecked(Need::Key(refetch))),
             };
-            if !kinds.issuers.contains(&issuer) {
-                return Err(refused(Reason::JwtIssuer));
-            }
             return Ok(Proof::Known { identity, remembered });
         }
         let value = sources::authorization(headers).map_err(none)?.ok_or(none(Reason::CredentialsMissing))?;

@@ -41,6 +41,9 @@ pub struct Rewrite {
     of_requests: Names,
     /// The same, where the app is to see the credentials.
     of_requests_with_credentials: Names,
+    /// Headers that credentials are in, and every other spelling of their names.
+    of_credentials: Names,
+    credentials: Vec<HeaderName>,
     of_answers: Names,
     /// The header of what is signed.
     assertion: Option<HeaderName>,
@@ -54,9 +57,11 @@ impl Rewrite {
         let told = config.told().into_keys().filter_map(|name| HeaderName::try_from(name).ok());
         let removed: Vec<_> =
             told.chain(assertion.clone()).chain([X_REQUEST_ID]).chain(HOP_BY_HOP).chain(OF_REQUESTS).collect();
-        let credentials = tokens.headers().cloned().chain([AUTHORIZATION]);
+        let credentials: Vec<_> = tokens.headers().cloned().chain([AUTHORIZATION]).collect();
         Self {
-            of_requests: Names::protected_and(removed.iter().cloned().chain(credentials)),
+            of_requests: Names::protected_and(removed.iter().chain(&credentials).cloned()),
+            of_credentials: Names::only(credentials.iter().cloned()),
+            credentials,
             of_requests_with_credentials: Names::protected_and(removed.into_iter()),
             of_answers: Names::only(HOP_BY_HOP),
             assertion,
@@ -81,6 +86,14 @@ impl Rewrite {
                 Shown::Nothing | Shown::Assertion | Shown::Fixed(_) => &self.of_requests,
             },
         );
+        if matches!(shown, Shown::AsSent) {
+            // Checked is what is under the name itself; what an app could take for it is not.
+            let aliases = headers.keys().filter(|name| self.of_credentials.contains(name));
+            let unchecked: Vec<_> = aliases.filter(|name| !self.credentials.contains(name)).cloned().collect();
+            for name in unchecked {
+                headers.remove(name);
+            }
+        }
         // Only then is there a name with more than one value.
         if headers.len() > headers.keys_len() {
             join_cookies(headers);

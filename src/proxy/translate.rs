@@ -82,6 +82,7 @@ impl Translation {
     /// # Errors
     /// It says by its length that its body is too large.
     pub(super) fn to_app(&self, permitted: Permitted) -> Result<(Request<Upload>, Asked, Arc<Trail>), Denial> {
+        let shown = self.credentials.shown(permitted.shown_by());
         let (caller, target, exchange) = permitted.into_parts();
         let Exchange { request, origin, trail, .. } = *exchange;
         let wish = self.compression.as_ref().map_or(Wish::NONE, |compression| compression.wish(&request));
@@ -94,7 +95,6 @@ impl Translation {
         // Framed anew: hyper has checked the length, and a body of no bytes is not the same as no body.
         let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
         let (head, trailers) = (parts.method == Method::HEAD, fields::has(&parts.headers, &TE, "trailers"));
-        let shown = self.credentials.shown(trail.verdict().and_then(|verdict| verdict.rule));
         let tokens = self.tokens.as_ref().filter(|_| !matches!(shown, Shown::AsSent));
         let removed = tokens.map(|tokens| tokens.remove(&mut parts.headers, &target)).unwrap_or_default();
         self.headers.to_app(&mut parts.headers, &target, &origin, &caller, shown, &trail.request_id);

@@ -86,8 +86,6 @@ impl From<Reason> for Unproved {
 #[derive(Debug)]
 pub(super) struct Authentic {
     pub(super) identity: Arc<Identity>,
-    /// The issuer, by its place.
-    pub(super) issuer: usize,
     /// Whether it had been verified before.
     pub(super) remembered: bool,
 }
@@ -136,6 +134,11 @@ impl Issuers {
         std::mem::take(&mut self.background)
     }
 
+    /// Whether there are tokens that an API server judges.
+    pub(super) fn asks_a_cluster(&self) -> bool {
+        self.issuers.iter().any(|issuer| matches!(issuer.proof, Proof::Review(_)))
+    }
+
     /// The keys of every issuer that has some.
     pub(super) fn key_rings(&self) -> impl Iterator<Item = &Arc<KeyRing>> {
         self.issuers.iter().filter_map(|issuer| match &issuer.proof {
@@ -149,36 +152,41 @@ impl Issuers {
         self.cache.show_in(gauges);
     }
 
-    /// Whom `token`, which was in this `source`, stands for at `now`, with what was `learned` about it before.
+    /// Whom `token`, which was in this `source`, stands for at `now`, with what was `learned` about it before. Only the
+    /// issuers count, and are asked, that are `accepted` by their places.
     pub(super) fn authenticate(
         &self,
         token: &[u8],
         source: usize,
+        accepted: impl Fn(usize) -> bool,
         now: SystemTime,
         mapping: &Mapping,
         learned: &Learned,
     ) -> Result<Authentic, Unproved> {
         // A clock before 1970 makes every `nbf` lie in the future: it fails closed.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let check = |place: usize| {
+            if accepted(place) { self.issuers[place].accepts_from(source) } else { Err(Reason::JwtIssuer) }
+        };
         let generation = |issuer: usize| self.issuers[issuer].generation();
         if let Some(Entry { identity, issuer, .. }) = self.cache.find(token, now, generation) {
-            self.issuers[issuer].accepts_from(source)?;
-            return Ok(Authentic { identity, issuer, remembered: true });
+            check(issuer)?;
+            return Ok(Authentic { identity, remembered: true });
         }
         let token = str::from_utf8(token).map_err(|_| Reason::JwtMalformed)?;
         let parsed = Token::parse(token);
         let place = match &parsed {
             Ok(parsed) => self.issuer(parsed.issuer()?).ok_or(Reason::JwtIssuer)?,
-            Err(reason) => self.judge_of_any().ok_or(*reason)?,
+            Err(reason) => self.judge_of_any().filter(|place| accepted(*place)).ok_or(*reason)?,
         };
+        check(place)?;
         let issuer = &self.issuers[place];
-        issuer.accepts_from(source)?;
         let ring = match &issuer.proof {
             Proof::Keys(ring) => ring,
             Proof::Review(reviews) => {
                 let judged = issuer.review(reviews, token, parsed.ok().as_ref(), now, mapping, learned)?;
                 let (identity, remembered) = judged;
-                return Ok(Authentic { identity, issuer: place, remembered });
+                return Ok(Authentic { identity, remembered });
             }
         };
         let (parsed, keys) = (parsed?, ring.load());
@@ -186,7 +194,7 @@ impl Issuers {
         let entry = issuer.check_claims(&parsed, place, keys.generation(), now, mapping)?;
         let identity = entry.identity.clone();
         self.cache.insert(token, entry, now);
-        Ok(Authentic { identity, issuer: place, remembered: false })
+        Ok(Authentic { identity, remembered: false })
     }
 
     /// The place of the issuer that may know tokens which say nothing of themselves.

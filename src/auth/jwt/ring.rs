@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -43,6 +43,8 @@ pub struct KeyRing {
 struct Source {
     /// When the keys that we have were fetched, in seconds since 1970. 0 = there are none.
     fetched: AtomicU64,
+    /// Whether there have been keys since the start.
+    had_some: AtomicBool,
     /// Why the last fetch failed, if it did.
     trouble: Mutex<Option<String>>,
     wish: Mutex<Wish>,
@@ -77,8 +79,13 @@ pub struct Refetch {
 pub enum KeyState {
     /// They are there.
     There,
-    /// They are not, for this reason.
-    Missing(String),
+    /// They are not.
+    Missing {
+        /// Why.
+        why: String,
+        /// Whether they have been there since the start.
+        before: bool,
+    },
 }
 
 impl KeyRing {
@@ -92,6 +99,7 @@ impl KeyRing {
     pub(super) fn fetched(label: Arc<str>, min_refetch: Duration, wait: Duration) -> Self {
         let source = Source {
             fetched: AtomicU64::new(0),
+            had_some: AtomicBool::new(false),
             trouble: Mutex::default(),
             wish: Mutex::default(),
             wished: Notify::new(),
@@ -125,7 +133,8 @@ impl KeyRing {
             return Some(KeyState::There);
         }
         let why = source.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Some(KeyState::Missing(why.unwrap_or_else(|| "not fetched yet".to_owned())))
+        let why = why.unwrap_or_else(|| "not fetched yet".to_owned());
+        Some(KeyState::Missing { why, before: source.had_some.load(Relaxed) })
     }
 
     /// Asks for the key `id`, or, without one, for whatever is new: `None` where that is of no use now.
@@ -196,6 +205,7 @@ impl KeyRing {
     pub(super) fn fetched_at(&self, time: u64) {
         if let Some(source) = &self.source {
             source.fetched.store(time, Relaxed);
+            source.had_some.fetch_or(time > 0, Relaxed);
         }
     }
 }
