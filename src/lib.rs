@@ -11,6 +11,7 @@
 //!                                                                │                           a Unix socket, h2c, TLS
 //!                                                     101 ═▶ tunnel: bytes, and no more requests
 //!    beside:  admin → /livez /readyz /startupz /metrics /jwks.json (own listener, own thread)
+//!             fetch → auth::jwt: issuers' keys, auth::review: a cluster's word  (own thread)
 //! ```
 //!
 //! Follow one request: `main → commands::serve → app → server → server::gate → stack → telemetry::observe → denial → admit →

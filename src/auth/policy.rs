@@ -1,5 +1,6 @@
-//! The decision: which rule, who is calling, and may they. Pure and synchronous, so that the whole security argument is
-//! a table of tests, and so that one snapshot decides both who and whether.
+//! The decision: which rule, who is calling, and may they. Synchronous, so that the whole security argument is a table of
+//! tests, and so that one snapshot decides both who and whether. It does nothing but look, remember what was verified, and
+//! wish: for a key that is not there, or an API server's word. What it wishes for is found out elsewhere.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
