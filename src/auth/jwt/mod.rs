@@ -336,9 +336,8 @@ impl Issuer {
         let expires = self.terms.check(token, now)?;
         let subject = self.terms.subject(token)?;
         let mut identity = mapping
-            .identify(Method::Jwt, self.label.clone(), subject.user, subject.groups, &token.claims)
+            .identify(Method::Jwt, self.label.clone(), subject.user, subject.groups, subject.account, &token.claims)
             .ok_or(Reason::JwtClaim)?;
-        identity.account = subject.account;
         identity.expires = Some(expires);
         Ok(Entry { identity: Arc::new(identity), issuer: place, generation, expires })
     }

@@ -200,8 +200,8 @@ impl Reviews {
 
     fn identity(&self, proved: &Proved, expires: Option<u64>, mapping: &Mapping) -> Option<Identity> {
         let Proved { user, groups, claims } = proved;
-        let mut identity = mapping.identify(Method::Jwt, self.label.clone(), user, groups.clone(), claims)?;
-        identity.account = ServiceAccount::from_user(user);
+        let account = ServiceAccount::from_user(user);
+        let mut identity = mapping.identify(Method::Jwt, self.label.clone(), user, groups.clone(), account, claims)?;
         identity.expires = expires;
         Some(identity)
     }
