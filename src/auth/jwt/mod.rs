@@ -126,6 +126,13 @@ impl Issuers {
             let issuer = Issuer::compile(config, sources.of(config), &format!("auth.jwt[{i}].keys"), &mut background);
             let Some((issuer, left_out)) = problems.keep(issuer) else { continue };
             warnings.extend(left_out);
+            // The name of a cluster's is found only now.
+            let same = |other: &Issuer| issuer.name.is_some() && other.name == issuer.name;
+            if let Some(other) = issuers.iter().position(same) {
+                let what = format!("auth.jwt[{other}] has the issuer `{}` too", issuer.name.unwrap_or_default());
+                problems.push(Problem::new(format!("auth.jwt[{i}].issuer"), what, "keep one of them"));
+                continue;
+            }
             issuers.push(issuer);
         }
         problems.or((Self { issuers, sources, cache, background }, warnings))
@@ -246,7 +253,7 @@ impl Issuer {
             Keys::Kubernetes(url, remote) => {
                 let (url, client) = cluster::resource(url.as_ref(), JWKS_PATH, &remote.server, key)?;
                 if name.is_none() {
-                    name = Some(cluster::issuer(&remote.server, key)?);
+                    name = Some(cluster::issuer(&url, &remote.server, key)?);
                 }
                 fetch(Place::Url(url), client, remote)
             }
