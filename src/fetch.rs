@@ -30,6 +30,9 @@ const MAX_REDIRECTS: usize = 3;
 /// The largest response head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
+/// What is asked for. An API server of Kubernetes answers 406 to those who do not name the type of its key set.
+const TYPES: &str = "application/json, application/jwk-set+json";
+
 /// The longest bearer token that is sent.
 const MAX_BEARER: usize = 16 * 1024;
 
@@ -147,7 +150,7 @@ impl Client {
     ) -> Result<Response<Incoming>, FetchError> {
         let mut request = request
             .header(HOST, url.authority())
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, TYPES)
             .header(USER_AGENT, concat!("sidegate/", env!("CARGO_PKG_VERSION")));
         if url.has_origin_of(&self.home)
             && let Some(value) = self.authorization("bearer_token_file").map_err(FetchError::File)?

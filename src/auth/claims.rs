@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config,
-    identity::{Identity, Method, Signer, Subject},
+    identity::{Identity, Method, ServiceAccount, Signer, Subject},
 };
 
 /// The longest header value made of claims. Apps refuse more than 8 KiB; a caller in a thousand groups should hear
@@ -46,6 +46,10 @@ enum Told {
     Groups,
     /// All claims.
     Payload,
+    /// The namespace of the service account, by its cluster's word and nobody else's.
+    Namespace,
+    /// The name of the service account within it.
+    ServiceAccount,
     /// One claim.
     Claim(ClaimPath),
 }
@@ -89,7 +93,7 @@ impl Mapping {
     }
 
     /// The identity that `claims` prove. `sub` and `groups` stand for the user and the groups, wherever the issuer
-    /// keeps them.
+    /// keeps them; `account` is what a Kubernetes cluster says that the user is.
     ///
     /// Returns `None` when a claim cannot be told to the app in a header without changing its meaning.
     pub(super) fn identify(
@@ -98,6 +102,7 @@ impl Mapping {
         issuer: Arc<str>,
         user: &str,
         groups: Vec<String>,
+        account: Option<ServiceAccount>,
         claims: &Value,
     ) -> Option<Identity> {
         let subject = Subject { user, method, issuer: &issuer, groups: &groups, claims };
@@ -107,6 +112,8 @@ impl Mapping {
                 Told::User => Some(user.to_owned()),
                 Told::Groups => join(groups.iter().map(String::as_str), &self.separator),
                 Told::Payload => Some(payload(subject)),
+                Told::Namespace => account.as_ref().map(|account| account.namespace.to_string()),
+                Told::ServiceAccount => account.as_ref().map(|account| account.name.to_string()),
                 Told::Claim(path) => path.find(claims).and_then(|value| self.text(value)),
             };
             let Some(text) = text.filter(|text| !text.is_empty()) else { continue };
@@ -120,17 +127,7 @@ impl Mapping {
             None => None,
         };
         let claims = self.wanted.iter().map(|path| path.find(claims).cloned()).collect();
-        Some(Identity {
-            user: user.into(),
-            method,
-            issuer,
-            account: None,
-            groups,
-            claims,
-            headers,
-            assertion,
-            expires: None,
-        })
+        Some(Identity { user: user.into(), method, issuer, account, groups, claims, headers, assertion, expires: None })
     }
 
     fn text(&self, value: &Value) -> Option<String> {
@@ -149,6 +146,8 @@ impl Told {
             "sub" => Self::User,
             "groups" => Self::Groups,
             config::PAYLOAD => Self::Payload,
+            config::NAMESPACE => Self::Namespace,
+            config::SERVICE_ACCOUNT => Self::ServiceAccount,
             path => Self::Claim(ClaimPath::new(path)),
         }
     }
@@ -204,7 +203,7 @@ mod tests {
         let config = config::Identity { headers: Some(told.into()), ..config::Identity::default() };
         let mapping = Mapping::compile(&config).unwrap();
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        let identity = mapping.identify(Method::Jwt, "corp".into(), "alice", groups, claims)?;
+        let identity = mapping.identify(Method::Jwt, "corp".into(), "alice", groups, None, claims)?;
         let text = |value: &HeaderValue| String::from_utf8(value.as_bytes().to_vec()).unwrap();
         Some(identity.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
     }

@@ -27,14 +27,14 @@ pub(super) fn resource(url: Option<&Url>, path: &str, server: &Server, key: &str
     Ok((url, client))
 }
 
-/// The issuer of the cluster's tokens: the one of our own.
+/// The issuer of the tokens of the cluster at `url`: that of the token which is shown there.
 ///
 /// # Errors
 /// It is not there, or is none.
-pub(super) fn issuer(server: &Server, key: &str) -> Result<String, Problem> {
-    let path = server.bearer_token_file.clone().unwrap_or_else(|| mounted("token"));
+pub(super) fn issuer(url: &Url, server: &Server, key: &str) -> Result<String, Problem> {
     let remedy = "set `issuer` to what `kubectl get --raw /.well-known/openid-configuration` says";
     let problem = |what: String| Problem::new(key, format!("the cluster's issuer is not known: {what}"), remedy);
+    let path = bearer(url, server).ok_or_else(|| problem("no token is shown there".to_owned()))?;
     let token = config::read(&path, key).map_err(|unread| problem(unread.what))?;
     // Not verified: it is our own, and what it says only chooses whose tokens are looked at.
     let payload =

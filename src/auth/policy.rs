@@ -337,8 +337,8 @@ impl Passwords {
         let label: Arc<str> = basic.realm.as_str().into();
         let identities = users.iter().filter_map(|user| {
             let groups = user.groups.iter().map(ToString::to_string).collect();
-            let identity =
-                mapping.identify(identity::Method::Basic, label.clone(), &user.name, groups, &serde_json::Value::Null);
+            let claims = &serde_json::Value::Null;
+            let identity = mapping.identify(identity::Method::Basic, label.clone(), &user.name, groups, None, claims);
             let identity = problems.keep(identity.ok_or_else(|| {
                 let what = format!("what the app is told of user `{}` does not fit into a header of 8 KiB", user.name);
                 Problem::new("auth.basic.groups_file", what, "let the user be in fewer groups")

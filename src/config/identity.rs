@@ -52,6 +52,12 @@ const HTTP: &[&str] = &[
 /// Stands for all claims together, as base64url of their JSON.
 pub const PAYLOAD: &str = "$payload";
 
+/// Stands for the namespace of a Kubernetes service account.
+pub const NAMESPACE: &str = "$namespace";
+
+/// Stands for its name within that.
+pub const SERVICE_ACCOUNT: &str = "$service_account";
+
 /// How the app is told who is calling.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,7 +65,7 @@ pub struct Identity {
     /// The headers that a product or a proxy is known for.
     pub preset: Preset,
     /// Header → claim path, instead of those of the preset. `sub` and `groups` stand for the user and the groups of Basic
-    /// too, and `$payload` for all claims.
+    /// too, `$payload` for all claims, `$namespace` and `$service_account` for what a Kubernetes cluster says of its own.
     #[serde(deserialize_with = "units::given")]
     pub headers: Option<BTreeMap<String, String>>,
     /// The same, besides those of the preset.
@@ -190,7 +196,7 @@ fn check_told(key: &str, header: &str, seen: &mut BTreeMap<String, String>, find
 
 /// What is wrong with what a header is to be made of.
 fn check_told_claim(claim: &str) -> Result<(), (String, String)> {
-    const WORDS: &[&str] = &[PAYLOAD];
+    const WORDS: &[&str] = &[PAYLOAD, NAMESPACE, SERVICE_ACCOUNT];
     if claim.starts_with('$') && !WORDS.contains(&claim) {
         let remedy = closest(claim, WORDS).unwrap_or(PAYLOAD);
         return Err((format!("`{claim}` stands for nothing"), format!("did you mean `{remedy}`?")));

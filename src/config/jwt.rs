@@ -176,14 +176,7 @@ impl Jwt {
             }
         }
         self.keys.check(self.issuer.as_deref(), &member(key, "keys"), findings);
-        if self.keys.are_of_a_cluster() && self.audiences.is_empty() {
-            let what = "a service account's token that is meant for another service would be accepted here";
-            findings.push(
-                member(key, "audiences"),
-                what,
-                "name the `audience` that the callers' tokens are projected with",
-            );
-        }
+        self.check_cluster(key, findings);
         TokenSource::check_all(&self.token_from, key, findings);
         let accepted = self.accepted_algorithms();
         if accepted.is_empty() {
@@ -208,6 +201,33 @@ impl Jwt {
                 }
             };
             findings.push(member(key, "algorithms"), what, format!("choose among {fitting:?}"));
+        }
+    }
+
+    /// Checks what is asked of a cluster's tokens.
+    fn check_cluster(&self, key: &str, findings: &mut Findings<'_>) {
+        if !self.keys.are_of_a_cluster() {
+            return;
+        }
+        if self.audiences.is_empty() {
+            let what = "a service account's token that is meant for another service would be accepted here";
+            let remedy = "name the `audience` that the callers' tokens are projected with";
+            findings.push(member(key, "audiences"), what, remedy);
+        }
+        let judged = matches!(self.keys, Keys::TokenReview(..));
+        let named = "Kubernetes says itself who its accounts are";
+        let ignored = "the API server judges these tokens, and this would not be looked at";
+        for (name, given, what) in [
+            ("subject_claim", self.subject_claim != subject_claim(), named),
+            ("groups_claim", self.groups_claim != groups_claim(), named),
+            ("algorithms", judged && self.algorithms.is_some(), ignored),
+            ("typ", judged && self.typ.is_some(), ignored),
+            ("max_lifetime", judged && !self.max_lifetime.is_zero(), ignored),
+            ("required_claims", judged && !self.required_claims.is_empty(), ignored),
+        ] {
+            if given {
+                findings.push(member(key, name), what, "take it out");
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ pub use credentials::{Credentials, Kinds};
 pub use file::read;
 pub use forwarding::ForwardCredentials;
 pub use host::HostPattern;
-pub use identity::{Identity, PAYLOAD, Preset};
+pub use identity::{Identity, NAMESPACE, PAYLOAD, Preset, SERVICE_ACCOUNT};
 pub use jwt::{Algorithm, Jwt};
 pub use keys::{Keys, Remote, Review, Server};
 pub use layers::{Override, Source};

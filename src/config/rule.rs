@@ -261,18 +261,31 @@ impl Rule {
                 findings.push(member(key, "credentials"), what, "take it out, or write `allow: authenticated`");
             }
             Allow::Class(Class::Anyone | Class::Authenticated) => {}
-            Allow::Callers(callers) => callers.check(&member(key, "allow"), findings),
+            Allow::Callers(callers) => {
+                // Of several credentials the first says who is calling.
+                let issuers = self.credentials.demands(auth).into_iter().next().map(|kinds| kinds.issuers);
+                let of_a_cluster = |issuer: usize| auth.jwt[issuer].keys.are_of_a_cluster();
+                // The cluster may be the issuer that could not be read.
+                let cluster = !findings.complete("auth") || issuers.into_iter().flatten().any(of_a_cluster);
+                callers.check(&member(key, "allow"), cluster, findings);
+            }
         }
     }
 }
 
 impl Callers {
-    fn check(&self, key: &str, findings: &mut Findings<'_>) {
+    /// Checks what is asked of callers, who may be the service accounts of a `cluster`.
+    fn check(&self, key: &str, cluster: bool, findings: &mut Findings<'_>) {
         let Self { users, groups, service_accounts, claims, any, all } = self;
         let lists = [users.len(), groups.len(), service_accounts.len(), claims.len(), any.len(), all.len()];
         if lists.iter().all(|length| *length == 0) {
             let remedy = "name `users`, `groups` or `claims`, or write `allow: authenticated`";
             findings.push(key, "this asks nothing of the caller", remedy);
+        }
+        if !service_accounts.is_empty() && !cluster {
+            let what = "no cluster says who its service accounts are, so that nobody gets through";
+            let remedy = "let the rule take an issuer of `auth.jwt` with `keys: { kubernetes: true }` or `{ token_review: true }`";
+            findings.push(member(key, "service_accounts"), what, remedy);
         }
         for path in claims.keys() {
             if let Err(what) = check_claim(path) {
@@ -281,7 +294,7 @@ impl Callers {
         }
         for (name, list) in [("any", any), ("all", all)] {
             for (i, callers) in list.iter().enumerate() {
-                callers.check(&findings.element(&member(key, name), i), findings);
+                callers.check(&findings.element(&member(key, name), i), cluster, findings);
             }
         }
     }

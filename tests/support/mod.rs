@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 mod answer;
+mod api_server;
 mod apps;
 mod builder;
 mod canary;
@@ -26,6 +27,7 @@ mod wire;
 
 pub(crate) use self::{
     answer::Answer,
+    api_server::{ApiServer, Mood},
     apps::{Flask, Library, Nginx, Nothing, Routed, Server, WebSocketApp, Worker, websocket_client},
     builder::Builder,
     canary::secret,

@@ -124,6 +124,13 @@ impl Issuers {
             let issuer = Issuer::compile(config, sources.of(config), &format!("auth.jwt[{i}].keys"), &mut background);
             let Some((issuer, left_out)) = problems.keep(issuer) else { continue };
             warnings.extend(left_out);
+            // The name of a cluster's is found only now.
+            let same = |other: &Issuer| issuer.name.is_some() && other.name == issuer.name;
+            if let Some(other) = issuers.iter().position(same) {
+                let what = format!("auth.jwt[{other}] has the issuer `{}` too", issuer.name.unwrap_or_default());
+                problems.push(Problem::new(format!("auth.jwt[{i}].issuer"), what, "keep one of them"));
+                continue;
+            }
             issuers.push(issuer);
         }
         problems.or((Self { issuers, sources, cache, background }, warnings))
@@ -254,7 +261,7 @@ impl Issuer {
             Keys::Kubernetes(url, remote) => {
                 let (url, client) = cluster::resource(url.as_ref(), JWKS_PATH, &remote.server, key)?;
                 if name.is_none() {
-                    name = Some(cluster::issuer(&remote.server, key)?);
+                    name = Some(cluster::issuer(&url, &remote.server, key)?);
                 }
                 fetch(Place::Url(url), client, remote)
             }
@@ -344,9 +351,8 @@ impl Issuer {
         let expires = self.terms.check(token, now)?;
         let subject = self.terms.subject(token)?;
         let mut identity = mapping
-            .identify(Method::Jwt, self.label.clone(), subject.user, subject.groups, &token.claims)
+            .identify(Method::Jwt, self.label.clone(), subject.user, subject.groups, subject.account, &token.claims)
             .ok_or(Reason::JwtClaim)?;
-        identity.account = subject.account;
         identity.expires = Some(expires);
         Ok(Entry { identity: Arc::new(identity), issuer: place, generation, expires })
     }

@@ -46,6 +46,8 @@ struct Status {
 
 #[derive(Deserialize)]
 struct User {
+    /// Absent where there is none: a refusal has a user without any member.
+    #[serde(default)]
     username: String,
     #[serde(default)]
     uid: String,
@@ -66,7 +68,9 @@ pub(super) fn question(token: &str, audiences: &[String]) -> Value {
 
 /// Reads the answer: `None` for a token that is nobody's, or is meant for others.
 pub(super) fn read(body: &[u8], audiences: &[String]) -> Result<Option<Proved>, NoAnswer> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| NoAnswer::Malformed(error.to_string()))?;
+    // Not the error itself, which repeats what was found, and that may be the token.
+    let malformed = |error: serde_json::Error| format!("line {}, column {}", error.line(), error.column());
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| NoAnswer::Malformed(malformed(error)))?;
     if answer.api_version != "authentication.k8s.io/v1" || answer.kind != "TokenReview" {
         return Err(NoAnswer::Malformed("its kind is another".to_owned()));
     }
@@ -119,6 +123,7 @@ mod tests {
         let user = json!({ "username": "alice" });
         for status in [
             json!({}),
+            json!({ "user": {}, "error": "[invalid bearer token, token lookup failed]" }),
             json!({ "authenticated": false, "error": "token expired" }),
             json!({ "authenticated": false, "user": user, "audiences": ["orders"] }),
             json!({ "authenticated": true, "user": user }),
@@ -133,6 +138,7 @@ mod tests {
     fn what_is_no_answer_says_nothing_about_the_token() {
         for status in [
             json!({ "authenticated": true, "audiences": ["orders"] }),
+            json!({ "authenticated": true, "audiences": ["orders"], "user": {} }),
             json!({ "authenticated": true, "audiences": ["orders"], "user": { "username": "" } }),
             json!({ "authenticated": true, "audiences": ["orders"], "user": { "username": 7 } }),
             json!({ "authenticated": "true", "audiences": ["orders"], "user": { "username": "alice" } }),
@@ -144,6 +150,14 @@ mod tests {
         }
         for body in ["", "{}", "[]", r#"{"apiVersion":"v1","kind":"Status","status":{"authenticated":true}}"#] {
             assert!(read(body.as_bytes(), &audiences()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_was_found_instead_of_an_answer_is_not_repeated() {
+        for body in [r#""s3cr3t-token""#, r#"{"apiVersion":"v1","kind":"TokenReview","status":"s3cr3t-token"}"#] {
+            let error = read(body.as_bytes(), &audiences()).map_err(|error| error.to_string());
+            assert!(error.is_err_and(|error| error.contains("column") && !error.contains("s3cr3t")), "{body}");
         }
     }
 }

@@ -86,27 +86,36 @@ impl Cache {
         if self.is_refused(token, now) { Known::Fresh(None) } else { Known::Nothing }
     }
 
-    /// Keeps an answer that came at `now`.
-    pub(super) fn store(&self, token: Fingerprint, answer: Option<Arc<Identity>>, now: Instant) {
+    /// Keeps an answer that came at `since`. Everybody who waited for it brings it, some of them late: it takes one place,
+    /// gets no younger, and is no match for one that came after it.
+    pub(super) fn store(&self, token: Fingerprint, answer: Option<Arc<Identity>>, since: Instant) {
+        let known = [lock(&self.proved).since(&token), lock(&self.refused).since(&token)];
+        if known.into_iter().flatten().any(|known| known >= since) {
+            return;
+        }
         match answer {
             Some(identity) => {
                 lock(&self.refused).values.remove(&token);
-                lock(&self.proved).insert(token, identity, now);
+                lock(&self.proved).insert(token, identity, since);
             }
             None => {
                 lock(&self.proved).values.remove(&token);
-                lock(&self.refused).insert(token, (), now);
+                lock(&self.refused).insert(token, (), since);
             }
         }
     }
 
     fn is_refused(&self, token: &Fingerprint, now: Instant) -> bool {
-        let since = lock(&self.refused).values.get(token).map(|((), since)| *since);
+        let since = lock(&self.refused).since(token);
         since.is_some_and(|since| now.saturating_duration_since(since) < self.terms.refused)
     }
 }
 
 impl<T> Entries<T> {
+    fn since(&self, token: &Fingerprint) -> Option<Instant> {
+        self.values.get(token).map(|(_, since)| *since)
+    }
+
     fn insert(&mut self, token: Fingerprint, value: T, now: Instant) {
         self.values.insert(token, (value, now));
         self.order.push_back((token, now));
@@ -201,6 +210,19 @@ mod tests {
         assert_eq!(found(&cache, "a", start + 12 * SECOND, 0), "nothing", "and not what was proved before");
         cache.store(token, Some(identity("alice", None)), start + 12 * SECOND);
         assert_eq!(found(&cache, "a", start + 12 * SECOND, 0), "alice");
+    }
+
+    #[test]
+    fn an_answer_that_many_waited_for_is_one_and_a_late_one_changes_nothing() {
+        let (cache, start) = (Cache::new(TERMS).unwrap(), Instant::now());
+        let token = cache.fingerprint(b"a");
+        for _ in 0..100 {
+            cache.store(token, Some(identity("alice", None)), start);
+        }
+        assert_eq!(sizes(&cache.proved), (1, 1));
+        cache.store(token, None, start + SECOND);
+        cache.store(token, Some(identity("alice", None)), start);
+        assert_eq!(found(&cache, "a", start + SECOND, 0), "refused");
     }
 
     fn sizes<T>(entries: &Mutex<Entries<T>>) -> (usize, usize) {

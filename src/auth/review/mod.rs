@@ -43,8 +43,15 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// More time than the question itself may take, for the way to the thread that asks and back.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// What an API server says of a token: whose it is, or nobody's. `None` is no answer.
-type Outcome = Option<Option<Arc<Proved>>>;
+/// What an API server says of a token. `None` is no answer.
+type Outcome = Option<Said>;
+
+/// Whose a token was; nobody's, or meant for others, where there is none.
+#[derive(Clone, Debug)]
+struct Said {
+    proved: Option<Arc<Proved>>,
+    since: Instant,
+}
 
 /// The tokens that an API server judges.
 pub(super) struct Reviews {
@@ -154,16 +161,16 @@ impl Reviews {
                 Some(asked) => Judged::Asked(asked),
                 None => Judged::Refused(Reason::Overloaded),
             },
-            (Some(Answer(Some(Some(proved)))), _) => {
+            (Some(Answer(Some(Said { proved: Some(proved), since }))), _) => {
                 let Some(identity) = self.identity(proved, expires, mapping) else {
                     return Judged::Refused(Reason::JwtClaim);
                 };
                 let identity = Arc::new(identity);
-                self.cache.store(fingerprint, Some(identity.clone()), Instant::now());
+                self.cache.store(fingerprint, Some(identity.clone()), *since);
                 Judged::Known { identity, remembered: false }
             }
-            (Some(Answer(Some(None))), _) => {
-                self.cache.store(fingerprint, None, Instant::now());
+            (Some(Answer(Some(Said { proved: None, since }))), _) => {
+                self.cache.store(fingerprint, None, *since);
                 Judged::Refused(Reason::JwtReviewDenied)
             }
             // Better the answer of a while ago than none.
@@ -193,8 +200,8 @@ impl Reviews {
 
     fn identity(&self, proved: &Proved, expires: Option<u64>, mapping: &Mapping) -> Option<Identity> {
         let Proved { user, groups, claims } = proved;
-        let mut identity = mapping.identify(Method::Jwt, self.label.clone(), user, groups.clone(), claims)?;
-        identity.account = ServiceAccount::from_user(user);
+        let account = ServiceAccount::from_user(user);
+        let mut identity = mapping.identify(Method::Jwt, self.label.clone(), user, groups.clone(), account, claims)?;
         identity.expires = expires;
         Some(identity)
     }
@@ -235,10 +242,13 @@ impl Reviewer {
                     Err(_) => Reviewed::Failed,
                 });
                 if let Err(error) = &outcome {
+                    // It may be the word of an authenticator that repeats what it does not like.
+                    let error = error.replace(&token, "***");
                     tracing::warn!(issuer = &*label, %url, error, "no answer to a token review");
                 }
                 // Who asked may have left.
-                let _ = answer.send(Some(outcome.ok().map(|proved| proved.map(Arc::new))));
+                let said = |proved: Option<Proved>| Said { proved: proved.map(Arc::new), since: Instant::now() };
+                let _ = answer.send(Some(outcome.ok().map(said)));
             });
         }
     }
