@@ -141,7 +141,7 @@ impl Client {
         timeout(self.timeout, fetched).await.unwrap_or(Err(FetchError::Timeout(self.timeout)))
     }
 
-    /// Sends a request over a connection of its own: once in minutes there is nothing to keep one for.
+    /// Sends a request over a connection of its own: keys are fetched once in minutes, and what an API server says is remembered.
     async fn ask(
         &self,
         url: &Url,

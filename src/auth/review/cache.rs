@@ -86,6 +86,11 @@ impl Cache {
         if self.is_refused(token, now) { Known::Fresh(None) } else { Known::Nothing }
     }
 
+    /// Whether the token was somebody's, however long ago.
+    pub(super) fn has_proved(&self, token: &Fingerprint) -> bool {
+        lock(&self.proved).values.contains_key(token)
+    }
+
     /// Keeps an answer that came at `since`. Everybody who waited for it brings it, some of them late: it takes one place,
     /// gets no younger, and is no match for one that came after it.
     pub(super) fn store(&self, token: Fingerprint, answer: Option<Arc<Identity>>, since: Instant) {

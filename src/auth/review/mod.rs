@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::timeout,
@@ -20,7 +21,7 @@ use self::{
 use super::{claims::Mapping, cluster};
 use crate::{
     config::{Problem, Review, Url},
-    fetch::Client,
+    fetch::{Client, FetchError},
     identity::{Identity, Method, ServiceAccount},
     reason::Reason,
 };
@@ -34,11 +35,18 @@ const PATH: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 /// Questions that are asked at once. What comes beyond is refused, and does not wait.
 const AT_ONCE: usize = 32;
 
+/// So many of them may be about tokens that were never anybody's.
+const STRANGERS: usize = 24;
+
 /// How long a refusal is good: a token may be asked for again when its account has come to be.
 const REFUSED: Duration = Duration::from_secs(10);
 
 /// How long after it failed to answer it is left alone by those who have an older answer: nobody waits for it in vain twice.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// How long after that nobody is asked about at all of whom nothing is known: those who wait in vain would fill the places
+/// of all who wait.
+const BREATH: Duration = Duration::from_secs(1);
 
 /// More time than the question itself may take, for the way to the thread that asks and back.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -59,8 +67,7 @@ pub(super) struct Reviews {
     cache: Cache,
     timeout: Duration,
     questions: mpsc::Sender<Question>,
-    /// When the API server last failed to answer.
-    failed: Mutex<Option<Instant>>,
+    down: Arc<Down>,
     /// What is being asked.
     flights: Mutex<HashMap<Fingerprint, watch::Receiver<Option<Outcome>>>>,
 }
@@ -73,7 +80,12 @@ pub struct Reviewer {
     client: Client,
     audiences: Arc<[String]>,
     questions: mpsc::Receiver<Question>,
+    down: Arc<Down>,
 }
+
+/// When the API server last failed to answer, whatever it was asked.
+#[derive(Debug, Default)]
+struct Down(Mutex<Option<Instant>>);
 
 struct Question {
     token: String,
@@ -126,15 +138,16 @@ impl Reviews {
         let cache = Cache::new(terms)
             .map_err(|_| Problem::new(key, "the system gives no random numbers", "check the kernel's getrandom"))?;
         let (sender, receiver) = mpsc::channel(AT_ONCE);
+        let down = Arc::<Down>::default();
         let reviews = Self {
             label: label.clone(),
             cache,
             timeout: config.server.timeout + MARGIN,
             questions: sender,
-            failed: Mutex::default(),
+            down: down.clone(),
             flights: Mutex::default(),
         };
-        let reviewer = Reviewer { label, url, client, audiences: audiences.into(), questions: receiver };
+        let reviewer = Reviewer { label, url, client, audiences: audiences.into(), questions: receiver, down };
         Ok((reviews, reviewer))
     }
 
@@ -150,16 +163,18 @@ impl Reviews {
     ) -> Judged {
         let fingerprint = self.cache.fingerprint(token.as_bytes());
         let known = self.cache.find(&fingerprint, Instant::now(), seconds);
-        if matches!(answer, Some(Answer(None))) {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
         match (answer, known) {
-            (None, Known::Stale(identity)) if self.is_down() => Judged::Known { identity, remembered: true },
+            (None, Known::Stale(identity)) if self.down.is_within(PAUSE) => {
+                Judged::Known { identity, remembered: true }
+            }
+            (None, Known::Nothing) if self.down.is_within(BREATH) => Judged::Refused(Reason::ReviewUnavailable),
             (None, Known::Fresh(Some(identity))) => Judged::Known { identity, remembered: true },
             (None, Known::Fresh(None)) => Judged::Refused(Reason::JwtReviewDenied),
-            (None, Known::Stale(_) | Known::Nothing) => match self.ask(fingerprint, token) {
-                Some(asked) => Judged::Asked(asked),
-                None => Judged::Refused(Reason::Overloaded),
+            (None, known @ (Known::Stale(_) | Known::Nothing)) => match (self.ask(fingerprint, token), known) {
+                (Some(asked), _) => Judged::Asked(asked),
+                // Better the answer of a while ago than none.
+                (None, Known::Stale(identity)) => Judged::Known { identity, remembered: true },
+                (None, Known::Fresh(_) | Known::Nothing) => Judged::Refused(Reason::Overloaded),
             },
             (Some(Answer(Some(Said { proved: Some(proved), since }))), _) => {
                 let Some(identity) = self.identity(proved, expires, mapping) else {
@@ -173,7 +188,6 @@ impl Reviews {
                 self.cache.store(fingerprint, None, *since);
                 Judged::Refused(Reason::JwtReviewDenied)
             }
-            // Better the answer of a while ago than none.
             (Some(Answer(None)), Known::Stale(identity) | Known::Fresh(Some(identity))) => {
                 Judged::Known { identity, remembered: true }
             }
@@ -181,16 +195,16 @@ impl Reviews {
         }
     }
 
-    fn is_down(&self) -> bool {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < PAUSE)
-    }
-
-    /// Asks, or joins who asks about the same token; `None` where too much is being asked.
+    /// Asks, or joins who asks about the same token; `None` where too much is being asked. Whoever makes tokens up does not
+    /// keep those from being asked about again that were somebody's.
     fn ask(&self, fingerprint: Fingerprint, token: &str) -> Option<Asked> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, answer| answer.has_changed().is_ok() && answer.borrow().is_none());
         if let Some(answer) = flights.get(&fingerprint) {
             return Some(Asked { answer: answer.clone(), timeout: self.timeout });
+        }
+        if flights.len() >= STRANGERS && !self.cache.has_proved(&fingerprint) {
+            return None;
         }
         let (sender, answer) = watch::channel(None);
         self.questions.try_send(Question { token: token.to_owned(), answer: sender }).ok()?;
@@ -204,6 +218,26 @@ impl Reviews {
         let mut identity = mapping.identify(Method::Jwt, self.label.clone(), user, groups.clone(), account, claims)?;
         identity.expires = expires;
         Some(identity)
+    }
+}
+
+impl Down {
+    /// Notes a failure, if it is the server's and not one of the question: else one bad token would keep all others away.
+    fn note(&self, error: &FetchError) {
+        let of_the_question = |status: &StatusCode| {
+            matches!(
+                *status,
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
+            )
+        };
+        if matches!(error, FetchError::Status(status) if of_the_question(status)) {
+            return;
+        }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_within(&self, time: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < time)
     }
 }
 
@@ -229,12 +263,15 @@ impl Reviewer {
             (self.questions.recv().await, places.clone().acquire_owned().await)
         {
             let (url, client, audiences) = (self.url.clone(), self.client.clone(), self.audiences.clone());
-            let (label, observe) = (self.label.clone(), observe.clone());
+            let (label, observe, down) = (self.label.clone(), observe.clone(), self.down.clone());
             tokio::spawn(async move {
                 let _place = place;
                 let outcome = match client.post(&url, &answer::question(&token, &audiences)).await {
                     Ok(fetched) => answer::read(&fetched.body, &audiences).map_err(|error| error.to_string()),
-                    Err(error) => Err(error.to_string()),
+                    Err(error) => {
+                        down.note(&error);
+                        Err(error.to_string())
+                    }
                 };
                 observe(match &outcome {
                     Ok(Some(_)) => Reviewed::Proved,
