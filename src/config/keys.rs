@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Algorithm, Url,
-    findings::{Findings, member},
+    findings::{Findings, member, quoted},
     units,
 };
 
@@ -166,7 +166,7 @@ impl Written {
     fn check_fits(&self, name: &str) -> Result<(), String> {
         let fetched = matches!(name, "discovery" | "url" | "kubernetes");
         let asked = name == "token_review";
-        for (key, given, fits) in [
+        let keys = [
             ("refresh", self.refresh.is_some(), fetched),
             ("min_refetch", self.min_refetch.is_some(), fetched),
             ("unknown_key_wait", self.unknown_key_wait.is_some(), fetched),
@@ -176,12 +176,13 @@ impl Written {
             ("timeout", self.timeout.is_some(), fetched || asked),
             ("ca", self.ca.is_some(), fetched || asked),
             ("bearer_token_file", self.bearer_token_file.is_some(), fetched || asked),
-        ] {
-            if given && !fits {
-                return Err(format!("`{key}` does not belong to `{name}`; take it out"));
-            }
+        ];
+        let foreign: Vec<_> = keys.into_iter().filter_map(|(key, given, fits)| (given && !fits).then_some(key)).collect();
+        match foreign.as_slice() {
+            [] => Ok(()),
+            [key] => Err(format!("`{key}` does not belong to `{name}`; take it out")),
+            keys => Err(format!("{} do not belong to `{name}`; take them out", quoted(keys))),
         }
-        Ok(())
     }
 
     fn remote(&self) -> Remote {

@@ -176,6 +176,10 @@ fn issuers_are_told_apart() {
             "auth: { jwt: [{ keys: { file: a, refresh: 5m } }] }",
             "keys: `refresh` does not belong to `file`; take it out",
         ),
+        (
+            "auth: { jwt: [{ keys: { file: a, refresh: 5m, ca: b, cache: 1m } }] }",
+            "keys: `refresh`, `cache`, `ca` do not belong to `file`; take them out",
+        ),
         ("auth: { jwt: [{ keys: { url: 'https://h/', cache: 5m } }] }", "keys: `cache` does not belong to `url`"),
         ("auth: { jwt: [{ keys: { url: 'https://h/', refresh: 0 } }] }", "keys.refresh: with no time between"),
         ("auth: { jwt: [{ keys: { url: 'https://h/', max_stale: 1m } }] }", "keys.max_stale: the keys would go before"),
