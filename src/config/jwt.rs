@@ -12,6 +12,9 @@ use super::{
     units,
 };
 
+/// What is meant for clocks that differ must not make tokens last.
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
 /// One issuer whose tokens are accepted.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -158,6 +161,10 @@ impl Jwt {
             if let Err(what) = check_claim(path) {
                 findings.push(member(key, name), what, "");
             }
+        }
+        if self.leeway > MAX_LEEWAY {
+            let what = "tokens would be good for longer than 5m after their end";
+            findings.push(member(key, "leeway"), what, "set it to 30s, and the clocks by NTP");
         }
         if self.typ.as_ref().is_some_and(|typ| !is_media_type(typ)) {
             findings.push(member(key, "typ"), "this is not a media type", "write it like `at+jwt`");

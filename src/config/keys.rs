@@ -4,11 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Algorithm, Url,
-    findings::{Findings, member, quoted},
-    units,
-};
+use super::{Algorithm, Url, findings::quoted, units};
+
+mod check;
 
 /// Where an issuer's keys are, or who is asked instead.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -186,9 +184,13 @@ impl Written {
     }
 
     fn remote(&self) -> Remote {
+        // The default of one makes way for the other one, where that is given.
+        let least = or(self.min_refetch, 10);
+        let refresh = self.refresh.map_or_else(|| least.max(Duration::from_secs(300)), |Span(refresh)| refresh);
+        let min_refetch = if self.min_refetch.is_none() && !refresh.is_zero() { least.min(refresh) } else { least };
         Remote {
-            refresh: or(self.refresh, 300),
-            min_refetch: or(self.min_refetch, 10),
+            refresh,
+            min_refetch,
             unknown_key_wait: or(self.unknown_key_wait, 2),
             max_stale: or(self.max_stale, 24 * 3600),
             store: self.store.clone(),
@@ -269,47 +271,5 @@ impl Keys {
     /// Whether the tokens are those of a Kubernetes cluster.
     pub const fn are_of_a_cluster(&self) -> bool {
         matches!(self, Self::Kubernetes(..) | Self::TokenReview(..))
-    }
-
-    /// Checks the keys, at `key`, of an issuer of this name.
-    pub(super) fn check(&self, issuer: Option<&str>, key: &str, findings: &mut Findings<'_>) {
-        if let Self::Discovery(_) = self
-            && let Err(why) = issuer.map_or(Err("there is no `issuer`".to_owned()), Url::parse)
-        {
-            let what = format!("the issuer cannot be asked where its keys are: {why}");
-            findings.push(key, what, "set `issuer` to an https URL, or `keys` to a `url` or `file`");
-        }
-        match self {
-            Self::Discovery(remote) | Self::Url(_, remote) | Self::Kubernetes(_, remote) => {
-                remote.check(key, findings);
-            }
-            Self::TokenReview(_, review) => {
-                check_timeout(review.server.timeout, key, findings);
-            }
-            Self::File(_) | Self::PemFile(_) | Self::SecretFile(_) => {}
-        }
-    }
-}
-
-impl Remote {
-    fn check(&self, key: &str, findings: &mut Findings<'_>) {
-        check_timeout(self.server.timeout, key, findings);
-        for (name, value, remedy) in
-            [("refresh", self.refresh, "set it to 5m"), ("min_refetch", self.min_refetch, "set it to 10s")]
-        {
-            if value.is_zero() {
-                findings.push(member(key, name), "with no time between, the issuer is asked without end", remedy);
-            }
-        }
-        if self.max_stale < self.refresh {
-            let what = "the keys would go before they are fetched anew";
-            findings.push(member(key, "max_stale"), what, "set it to several times `refresh`");
-        }
-    }
-}
-
-fn check_timeout(timeout: Duration, key: &str, findings: &mut Findings<'_>) {
-    if timeout.is_zero() {
-        findings.push(member(key, "timeout"), "with no time nothing is fetched", "set it to 3s");
     }
 }

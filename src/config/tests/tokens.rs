@@ -1,6 +1,10 @@
 //! What an issuer's tokens cannot be asked for, and how many of them cannot be remembered.
 
-use super::refused::refused;
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use super::{Case, Keys, SMALLEST, refused::refused};
 
 #[test]
 fn what_tokens_are_asked_for_must_mean_something() {
@@ -35,4 +39,21 @@ fn what_tokens_are_asked_for_must_mean_something() {
         ("auth: { token_cache: { bytes: 65GiB } }", "auth.token_cache.bytes: more than 64GiB"),
         ("auth: { token_cache: { size: 1 } }", "auth.token_cache.size"),
     ]);
+}
+
+#[test]
+fn the_default_of_one_time_between_fetches_makes_way_for_the_other() {
+    for (written, refresh, min_refetch) in [
+        ("", 300, 10),
+        (", refresh: 5s", 5, 5),
+        (", min_refetch: 1h", 3600, 3600),
+        (", min_refetch: 1m", 300, 60),
+        (", refresh: 1h, min_refetch: 1h", 3600, 3600),
+    ] {
+        let yaml = format!("auth: {{ jwt: [{{ keys: {{ url: 'https://h/'{written} }} }}] }}\n{SMALLEST}");
+        let config = Case::yaml(yaml).config();
+        let Keys::Url(_, remote) = &config.auth.jwt[0].keys else { panic!("{:?}", config.auth.jwt) };
+        let expected = (Duration::from_secs(refresh), Duration::from_secs(min_refetch));
+        assert_eq!((remote.refresh, remote.min_refetch), expected, "{written}");
+    }
 }
