@@ -43,7 +43,7 @@ pub struct KeyRing {
 struct Source {
     /// When the keys that we have were fetched, in seconds since 1970. 0 = there are none.
     fetched: AtomicU64,
-    /// Why the last fetch failed, if it did.
+    /// Why the last fetch failed, or that the keys have ended.
     trouble: Mutex<Option<String>>,
     wish: Mutex<Wish>,
     wished: Notify,
@@ -183,8 +183,14 @@ impl KeyRing {
         // What nobody had then somebody may have now.
         wish.absent.clear();
         drop(wish);
-        *source.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.tell(trouble);
         source.ended.send_modify(|count| *count += 1);
+    }
+
+    /// Notes why there are no keys, or will be none: for a probe.
+    pub(super) fn tell(&self, trouble: Option<String>) {
+        let Some(source) = &self.source else { return };
+        *source.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Puts these keys in the place of those that are there.
