@@ -70,7 +70,17 @@ impl Refresher {
         };
         let store = terms.store.as_deref().map(|folder| Store::new(folder, whose));
         let publisher = Publisher::new(client, place);
-        Self(Rounds { ring, publisher, algorithms, terms, store, current: None, ends: None, ended: false, trouble: None })
+        Self(Rounds {
+            ring,
+            publisher,
+            algorithms,
+            terms,
+            store,
+            current: None,
+            ends: None,
+            ended: false,
+            trouble: None,
+        })
     }
 
     /// The issuer's name in logs and metrics.
