@@ -175,7 +175,8 @@ impl Written {
             ("ca", self.ca.is_some(), fetched || asked),
             ("bearer_token_file", self.bearer_token_file.is_some(), fetched || asked),
         ];
-        let foreign: Vec<_> = keys.into_iter().filter_map(|(key, given, fits)| (given && !fits).then_some(key)).collect();
+        let foreign: Vec<_> =
+            keys.into_iter().filter_map(|(key, given, fits)| (given && !fits).then_some(key)).collect();
         match foreign.as_slice() {
             [] => Ok(()),
             [key] => Err(format!("`{key}` does not belong to `{name}`; take it out")),

@@ -39,7 +39,8 @@ impl Remote {
     fn check(&self, key: &str, findings: &mut Findings<'_>) {
         let Self { refresh, min_refetch, unknown_key_wait, max_stale, .. } = *self;
         check_timeout(self.server.timeout, key, findings);
-        for (name, value, remedy) in [("refresh", refresh, "set it to 5m"), ("min_refetch", min_refetch, "set it to 10s")]
+        for (name, value, remedy) in
+            [("refresh", refresh, "set it to 5m"), ("min_refetch", min_refetch, "set it to 10s")]
         {
             if value.is_zero() {
                 findings.push(member(key, name), "with no time between, the issuer is asked without end", remedy);
