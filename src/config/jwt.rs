@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Keys, TokenSource,
     findings::{Findings, member},
     identity::check_claim,
-    units,
+    units, wanted,
 };
 
 /// What is meant for clocks that differ must not make tokens last.
@@ -44,7 +44,7 @@ pub struct Jwt {
     #[serde(default, with = "units::duration")]
     pub max_lifetime: Duration,
     /// Claims that each token must have, by their paths: one that equals the value, or is a list or `scope` that holds it; of
-    /// a list of values one is enough. `{ present: true }` stands for whatever is neither null nor empty.
+    /// a list of values one is enough. `{ present: true }` stands for any value but null and empty text.
     #[serde(default)]
     pub required_claims: BTreeMap<String, Value>,
     /// Where its tokens may be, in the order in which they are looked for.
@@ -174,13 +174,7 @@ impl Jwt {
             findings.push(member(key, "max_lifetime"), what, "set it to 1s or more");
         }
         for (path, value) in &self.required_claims {
-            let key = member(&member(key, "required_claims"), path);
-            if let Err(what) = check_claim(path) {
-                findings.push(&key, what, "");
-            }
-            if let Err((what, remedy)) = check_wanted(value) {
-                findings.push(key, what, remedy);
-            }
+            wanted::check(path, value, &member(key, "required_claims"), findings);
         }
         self.keys.check(self.issuer.as_deref(), &member(key, "keys"), findings);
         if self.keys.are_of_a_cluster() && self.audiences.is_empty() {
@@ -228,24 +222,5 @@ fn is_media_type(name: &str) -> bool {
     match name.split_once('/') {
         Some((kind, subtype)) => is_part(kind) && is_part(subtype),
         None => is_part(name),
-    }
-}
-
-/// What is wrong with a value that a claim must have, and what to do about it.
-fn check_wanted(value: &Value) -> Result<(), (&'static str, &'static str)> {
-    let presence = "for whatever value it has, write `{ present: true }`";
-    match value {
-        Value::Null => Err(("there is no value", presence)),
-        Value::String(text) if text.is_empty() => Err(("the value is empty", presence)),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-        Value::Array(values) if values.is_empty() => {
-            Err(("the list is empty, so that no token is accepted", "name the values, of which one is enough"))
-        }
-        Value::Array(values) if values.iter().any(|value| value.is_array() || value.is_object()) => {
-            Err(("a value in the list is itself a list or a map", "write text, numbers, true or false"))
-        }
-        Value::Array(values) => values.iter().try_for_each(check_wanted),
-        Value::Object(_) if *value == json!({ "present": true }) => Ok(()),
-        Value::Object(_) => Err(("a map that is not `{ present: true }`", "write a value, or a list of values")),
     }
 }

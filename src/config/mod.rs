@@ -45,6 +45,7 @@ mod token_source;
 pub(crate) mod units;
 mod upstream;
 mod url;
+mod wanted;
 mod yaml;
 
 pub use account::AccountPattern;

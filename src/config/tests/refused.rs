@@ -184,32 +184,6 @@ fn issuers_are_told_apart() {
         ("auth: { jwt: [{ keys: { url: 'https://h/', refresh: 0 } }] }", "keys.refresh: with no time between"),
         ("auth: { jwt: [{ keys: { url: 'https://h/', max_stale: 1m } }] }", "keys.max_stale: the keys would go before"),
         (
-            "auth: { jwt: [{ keys: { url: 'https://h/', refresh: 5m, max_stale: 599s } }] }",
-            "keys.max_stale: the keys would go before they are fetched anew, although the issuer is there; set it to twice",
-        ),
-        (
-            "auth: { jwt: [{ keys: { url: 'https://h/', min_refetch: 1h, max_stale: 1h } }] }",
-            "keys.max_stale: the keys would go before",
-        ),
-        (
-            "auth: { jwt: [{ keys: { url: 'https://h/', refresh: 5m, min_refetch: 6m } }] }",
-            "keys.min_refetch: this is longer than `refresh`, which could not be kept",
-        ),
-        ("auth: { jwt: [{ keys: { url: 'https://h/', min_refetch: 0 } }] }", "keys.min_refetch: with no time between"),
-        (
-            "auth: { jwt: [{ keys: { url: 'https://h/', unknown_key_wait: 11s } }] }",
-            "keys.unknown_key_wait: a request waits for 10s at the most",
-        ),
-        ("auth: { jwt: [{ keys: { url: 'https://h/', timeout: 61s } }] }", "keys.timeout: a server that is silent"),
-        (
-            "auth: { jwt: [{ audiences: [a], keys: { token_review: true, url: 'https://h/', timeout: 61s } }] }",
-            "keys.timeout: a server that is silent",
-        ),
-        (
-            "auth: { jwt: [{ leeway: 301s, keys: { file: a } }] }",
-            "1: auth.jwt[0].leeway: tokens would be good for longer than 5m after their end",
-        ),
-        (
             "auth: { jwt: [{ keys: { url: 'https://h/', timeout: 0 } }] }",
             "keys.timeout: with no time nothing is fetched",
         ),
