@@ -186,6 +186,11 @@ impl Jwt {
             );
         }
         TokenSource::check_all(&self.token_from, key, findings);
+        self.check_algorithms(key, findings);
+        self.check_judge(key, findings);
+    }
+
+    fn check_algorithms(&self, key: &str, findings: &mut Findings<'_>) {
         let accepted = self.accepted_algorithms();
         if accepted.is_empty() {
             let what = "the list is empty, so that no token is accepted";
@@ -209,6 +214,27 @@ impl Jwt {
                 }
             };
             findings.push(member(key, "algorithms"), what, format!("choose among {fitting:?}"));
+        }
+    }
+
+    /// Checks that nothing is asked of a cluster's tokens that would not be looked at.
+    fn check_judge(&self, key: &str, findings: &mut Findings<'_>) {
+        let (reviewed, why) = match self.keys {
+            Keys::TokenReview(..) => (true, "does not belong to `token_review`: the API server judges the token"),
+            Keys::Kubernetes(..) => (false, "does not belong to `kubernetes`: the user is the service account"),
+            Keys::File(_) | Keys::PemFile(_) | Keys::SecretFile(_) | Keys::Discovery(_) | Keys::Url(..) => return,
+        };
+        for (name, ignored) in [
+            ("algorithms", reviewed && self.algorithms.is_some()),
+            ("typ", reviewed && self.typ.is_some()),
+            ("max_lifetime", reviewed && !self.max_lifetime.is_zero()),
+            ("required_claims", reviewed && !self.required_claims.is_empty()),
+            ("subject_claim", self.subject_claim != subject_claim()),
+            ("groups_claim", self.groups_claim != groups_claim()),
+        ] {
+            if ignored {
+                findings.push(member(key, name), format!("`{name}` {why}"), "take it out");
+            }
         }
     }
 }

@@ -207,7 +207,10 @@ pub fn render(config: &Config) -> Result<String, Problem> {
     let mut config = config.clone();
     for jwt in &mut config.auth.jwt {
         jwt.name = Some(jwt.label());
-        jwt.algorithms = Some(jwt.accepted_algorithms());
+        // Where there are no keys the API server knows which.
+        if !matches!(jwt.keys, Keys::TokenReview(..)) {
+            jwt.algorithms = Some(jwt.accepted_algorithms());
+        }
     }
     for (i, rule) in config.rules.iter_mut().enumerate() {
         rule.name = Some(rule.label(i));

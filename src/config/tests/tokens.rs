@@ -1,10 +1,10 @@
 //! What an issuer's tokens cannot be asked for, and how many of them cannot be remembered.
 
-#![allow(clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
-use super::{Case, Keys, SMALLEST, refused::refused};
+use super::{Case, Keys, SMALLEST, refused::refused, render};
 
 #[test]
 fn what_tokens_are_asked_for_must_mean_something() {
@@ -71,6 +71,36 @@ fn times_of_an_issuer_that_defeat_their_purpose_are_refused() {
             "1: auth.jwt[0].leeway: tokens would be good for longer than 5m after their end",
         ),
     ]);
+}
+
+#[test]
+fn nothing_is_asked_of_a_clusters_tokens_that_would_not_be_looked_at() {
+    let beside = "typ: at+jwt, max_lifetime: 1h, required_claims: { a: b }, algorithms: [RS256], subject_claim: a, groups_claim: b";
+    let problems = |source: &str| {
+        let yaml = format!("auth: {{ jwt: [{{ audiences: [a], {beside}, keys: {{ {source}: true }} }}] }}\n{SMALLEST}");
+        Case::yaml(yaml).problems()
+    };
+    let reviewed = problems("token_review");
+    for name in ["typ", "max_lifetime", "required_claims", "algorithms", "subject_claim", "groups_claim"] {
+        let expected = format!("jwt[0].{name}: `{name}` does not belong to `token_review`: the API server judges");
+        assert_eq!(reviewed.iter().filter(|problem| problem.contains(&expected)).count(), 1, "{name}: {reviewed:#?}");
+    }
+    assert_eq!(reviewed.len(), 6, "{reviewed:#?}");
+    let signed = problems("kubernetes");
+    for name in ["subject_claim", "groups_claim"] {
+        let expected = format!("jwt[0].{name}: `{name}` does not belong to `kubernetes`: the user is the service account");
+        assert_eq!(signed.iter().filter(|problem| problem.contains(&expected)).count(), 1, "{name}: {signed:#?}");
+    }
+    assert_eq!(signed.len(), 2, "{signed:#?}");
+}
+
+#[test]
+fn what_is_shown_of_a_clusters_issuer_can_be_loaded() {
+    for source in ["token_review", "kubernetes"] {
+        let yaml = format!("auth: {{ jwt: [{{ audiences: [a], keys: {{ {source}: true }} }}] }}\n{SMALLEST}");
+        let shown = render(&Case::yaml(yaml).config()).unwrap();
+        assert_eq!(render(&Case::yaml(&shown).config()).unwrap(), shown);
+    }
 }
 
 #[test]
