@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Basic, Jwt, Keys, Origin, Rule, TokenCache,
-    credentials::PASSWORDS,
+    credentials::{PASSWORDS, TOKENS},
     findings::{Findings, member},
 };
 
@@ -35,6 +35,12 @@ impl Auth {
             if jwt.label() == PASSWORDS {
                 let what = "`basic` stands for passwords in the `credentials` of a rule";
                 findings.push(member(&key, "name"), what, "give the issuer another name");
+            }
+            // Of the only one it is true.
+            if jwt.label() == TOKENS && self.jwt.len() > 1 {
+                let what = "an issuer is called `jwt`, which stands for the tokens of every issuer";
+                let remedy = "give it another `name`; without one it is called by its `issuer`, or `jwt`";
+                findings.push(member(&key, "name"), what, remedy);
             }
             // A cluster's issuer is found by its own token, and is another than all that are named.
             let is_found = jwt.issuer.is_none() && matches!(jwt.keys, Keys::Kubernetes(..));

@@ -19,7 +19,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
-    /// The label in logs and metrics. Defaults to the issuer's host, or `jwt`.
+    /// The label in logs and metrics. Defaults to the issuer's host, or `jwt`, which is for the only one.
     pub name: Option<String>,
     /// The `iss` that its tokens must carry.
     #[serde(default, deserialize_with = "units::given", skip_serializing_if = "Option::is_none")]
