@@ -22,9 +22,10 @@ pub enum Keys {
     Discovery(Remote),
     /// A JWKS at this URL.
     Url(Url, Remote),
-    /// The JWKS of the Kubernetes cluster that we run in, or of the one at this URL: for the tokens of its service accounts.
+    /// The JWKS of the Kubernetes cluster that we run in, or of the one at this URL, for the tokens of its service accounts.
+    /// A URL with a path is that of the JWKS itself.
     Kubernetes(Option<Url>, Remote),
-    /// No keys: the API server of that cluster is asked about each token, in a `TokenReview`.
+    /// No keys: the API server of that cluster is asked about each token, in a `TokenReview`. A URL with a path is where.
     TokenReview(Option<Url>, Review),
 }
 
@@ -121,7 +122,7 @@ impl TryFrom<Written> for Keys {
         if let Some((name, _)) = said.iter().find(|(_, said)| *said == Some(false)) {
             return Err(format!("`{name}: false` is no source; take it out"));
         }
-        // For a cluster the URL says where it is.
+        // For a cluster the URL says where it is, and is no source of its own.
         let is_cluster = kubernetes.is_some() || token_review.is_some();
         let given: Vec<_> = [
             ("discovery", discovery.is_some()),

@@ -88,7 +88,8 @@ fn nothing_is_asked_of_a_clusters_tokens_that_would_not_be_looked_at() {
     assert_eq!(reviewed.len(), 6, "{reviewed:#?}");
     let signed = problems("kubernetes");
     for name in ["subject_claim", "groups_claim"] {
-        let expected = format!("jwt[0].{name}: `{name}` does not belong to `kubernetes`: the user is the service account");
+        let expected =
+            format!("jwt[0].{name}: `{name}` does not belong to `kubernetes`: the user is the service account");
         assert_eq!(signed.iter().filter(|problem| problem.contains(&expected)).count(), 1, "{name}: {signed:#?}");
     }
     assert_eq!(signed.len(), 2, "{signed:#?}");
