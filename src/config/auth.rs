@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Basic, Jwt, Keys, Origin, Rule, TokenCache,
+    Basic, Jwt, Keys, Origin, Problems, Rule, TokenCache, check_folder,
     credentials::{PASSWORDS, TOKENS},
     findings::{Findings, member},
 };
@@ -62,6 +62,20 @@ impl Auth {
         if let Some(basic) = &self.basic {
             basic.check(findings);
         }
+    }
+
+    /// Checks that what is to be kept on disk can be.
+    ///
+    /// # Errors
+    /// A folder is not there, or is not ours to write.
+    pub fn check_stores(&self) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for (i, jwt) in self.jwt.iter().enumerate() {
+            if let Some(store) = jwt.keys.store() {
+                problems.keep(check_folder(store, &format!("auth.jwt[{i}].keys.store")));
+            }
+        }
+        problems.or(())
     }
 
     fn check_presence(&self, rules: &[Rule], findings: &mut Findings<'_>) {

@@ -1,6 +1,9 @@
 //! Where an issuer's keys are.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -267,6 +270,14 @@ impl Keys {
             | Self::Url(..)
             | Self::Kubernetes(..)
             | Self::TokenReview(..) => &Algorithm::ASYMMETRIC,
+        }
+    }
+
+    /// The folder that keeps them over a restart.
+    pub(super) fn store(&self) -> Option<&Path> {
+        match self {
+            Self::Discovery(remote) | Self::Url(_, remote) | Self::Kubernetes(_, remote) => remote.store.as_deref(),
+            Self::File(_) | Self::PemFile(_) | Self::SecretFile(_) | Self::TokenReview(..) => None,
         }
     }
 

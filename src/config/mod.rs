@@ -55,7 +55,7 @@ pub use basic::{Basic, Failures, Prompt};
 pub use compression::{Coding, Compression};
 pub use cors::{Cors, Origins, Preflight};
 pub use credentials::{Credentials, Kinds};
-pub use file::read;
+pub use file::{check_folder, read};
 pub use forwarding::ForwardCredentials;
 pub use host::HostPattern;
 pub use identity::{Identity, PAYLOAD, Preset};

@@ -202,8 +202,11 @@ impl<P: Publish> Rounds<P> {
         self.ended = false;
         let now = now();
         self.ring.fetched_at(now);
-        if let Some(Err(error)) = self.store.as_ref().map(|store| store.save(&jwks, now)) {
-            tracing::warn!(issuer = self.ring.label(), %error, "cannot keep the keys on disk");
+        if let Some(store) = &self.store
+            && let Err(error) = store.save(&jwks, now)
+        {
+            let file = store.path().display();
+            tracing::warn!(issuer = self.ring.label(), %file, %error, "cannot keep the keys on disk");
         }
         Ok((refreshed, max_age))
     }
