@@ -121,10 +121,6 @@ fn unmet_by(callers: &config::Callers, key: &str, users: &Users) -> Vec<Problem>
         let what = format!("no user is in a group `{name}` of auth.basic.groups_file, and there are no tokens");
         unmet.push(Problem::new(place("groups"), what, "is it spelt as in the file?"));
     }
-    if !callers.claims.is_empty() {
-        let what = "passwords prove no claims, and there are no tokens: nobody is let through";
-        unmet.push(Problem::new(place("claims"), what, "ask for `users` or `groups`, or set `auth.jwt`"));
-    }
     for (name, list) in [("any", &callers.any), ("all", &callers.all)] {
         for (i, callers) in list.iter().enumerate() {
             unmet.extend(unmet_by(callers, &format!("{key}.{name}[{i}]"), users));
