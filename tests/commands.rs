@@ -170,6 +170,48 @@ fn check_warns_of_rules_that_nobody_meets_of_paths_that_pass_and_of_an_app_that_
 }
 
 #[test]
+fn check_warns_of_what_a_rules_credentials_cannot_prove_and_of_tokens_for_others_and_in_the_clear() {
+    let (app, issuer) = (Recorder::start(), Issuer::new());
+    let claims = json!({ "any": [{ "users": ["alice"] }, { "claims": { "scope": "x" } }] });
+    let mut builder = Sidegate::before(&app)
+        .jwt(&issuer)
+        .jwt_with(&Issuer::new().named("https://other.test/"), json!({ "audiences": null }))
+        .users(&Users::one("alice", "secret"))
+        .plaintext()
+        .set(json!({ "listen": { "address": "0.0.0.0:0" } }))
+        .rule(json!({ "path": "/a", "credentials": ["basic"], "allow": claims }))
+        .rule(json!({ "path": "/b", "credentials": ["basic", "jwt"], "allow": claims }))
+        .rule(json!({ "allow": claims }));
+    let finished = builder.run(&["check", "--config"]);
+    let shown = finished.succeeded();
+    for warning in [
+        "warning: rules[0].allow.any[1].claims: passwords prove no claims",
+        "warning: auth.jwt[1].audiences: tokens of `other.test` that are meant for other services are accepted",
+        "warning: listen.plaintext: passwords and tokens cross the network unencrypted",
+    ] {
+        assert_eq!(shown.matches(warning).count(), 1, "{warning} in {shown}");
+    }
+    assert_eq!(shown.matches("warning: ").count(), 3, "{shown}");
+    let mut builder =
+        Sidegate::before(&app).jwt(&issuer).plaintext().set(json!({ "listen": { "address": "0.0.0.0:0" } }));
+    let finished = builder.run(&["check", "--config"]);
+    assert_eq!(finished.succeeded().matches("warning: listen.plaintext: tokens cross the network").count(), 1);
+}
+
+#[test]
+fn check_shows_no_query_of_a_url() {
+    let app = Recorder::start();
+    let keys = json!({ "url": "https://issuer.test/keys?code=wonderland" });
+    let mut builder = Sidegate::before(&app).remote("corp", "https://issuer.test/", keys);
+    for args in [&["check", "--config"][..], &["check", "--output", "json", "--config"]] {
+        let finished = builder.run(args);
+        let shown = finished.succeeded();
+        assert!(shown.contains("https://issuer.test/keys?***"), "{shown}");
+        assert!(!shown.contains("wonderland") && !finished.stderr.contains("wonderland"), "{shown}");
+    }
+}
+
+#[test]
 fn a_hashed_password_is_a_line_that_serve_takes() {
     let app = Recorder::start();
     let lines: String = [("bcrypt", "4"), ("argon2id", "1"), ("sha512-crypt", "1000")]

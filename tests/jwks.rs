@@ -81,6 +81,29 @@ fn keys_are_kept_over_a_restart_while_the_issuer_is_away() {
 }
 
 #[test]
+fn a_store_that_cannot_keep_anything_is_refused_at_the_start() {
+    let (server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
+    let folder = store();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (store, says) in [
+        (folder.path().join("none"), "there is no folder"),
+        (file, "is no folder"),
+        // Nobody may, not even root.
+        (PathBuf::from("/proc"), "nothing can be written into /proc"),
+    ] {
+        let mut builder = before(&app, &issuer, &server, json!({ "store": &store }));
+        let path = store.display().to_string();
+        for refused in [builder.run(&["check", "--config"]), builder.run(&["serve", "--config"])] {
+            refused.assert_failed(64, &["auth.jwt[0].keys.store", says, &path, "emptyDir", "PersistentVolumeClaim"]);
+        }
+    }
+    let mut builder = before(&app, &issuer, &server, json!({ "store": folder.path() }));
+    builder.run(&["check", "--config"]).succeeded();
+    assert_eq!(only_file(folder.path()), folder.path().join("file"), "nothing is left there");
+}
+
+#[test]
 fn kept_keys_that_are_too_old_are_not_used() {
     let (mut server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
     server.publish(&issuer.jwks());

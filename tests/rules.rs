@@ -87,6 +87,38 @@ fn each_property_that_a_rule_names_must_hold() {
 }
 
 #[test]
+fn text_of_a_claim_is_one_value_unless_it_is_a_scope() {
+    let (issuer, app) = (Issuer::new(), Recorder::start());
+    let terms = json!({ "required_claims": { "unit": "north", "tenant": { "present": true } } });
+    let sidegate = Sidegate::before(&app)
+        .jwt_with(&issuer, terms)
+        .rule(json!({ "path": "/finance", "allow": { "claims": { "department": ["finance", "audit"] } } }))
+        .rule(json!({ "path": "/scope", "allow": { "claims": { "scope": "write", "realm.scp": "x" } } }))
+        .rule(json!({ "path": "/badge", "allow": { "claims": { "badge": { "present": true } } } }))
+        .start();
+    let good = || json!({ "unit": "north", "tenant": "t-1" });
+    for (path, claim, value, status) in [
+        ("/finance", "department", json!("finance"), 200),
+        ("/finance", "department", json!(["it", "audit"]), 200),
+        ("/finance", "department", json!("not finance"), 403),
+        ("/finance", "unit", json!("not north"), 401),
+        ("/finance", "tenant", json!(""), 401),
+        ("/scope", "scope", json!("read write"), 200),
+        ("/scope", "scope", json!("read-write"), 403),
+        ("/badge", "badge", json!(7), 200),
+        ("/badge", "badge", json!(""), 403),
+        ("/badge", "badge", Value::Null, 403),
+        ("/badge", "other", json!(7), 403),
+    ] {
+        let mut claims = good();
+        claims["realm"] = json!({ "scp": "w x" });
+        claims[claim] = value.clone();
+        let token = issuer.token_with("alice", claims);
+        assert_eq!(ask(&sidegate, "GET", path, Some(&token)).status, status, "{path}: {claim} {value}");
+    }
+}
+
+#[test]
 fn a_public_route_takes_any_credentials_and_none() {
     let (issuer, app) = (Issuer::new(), Recorder::start());
     let sidegate = Sidegate::before(&app).jwt(&issuer).rule(json!({ "allow": "anyone" })).start();

@@ -16,13 +16,20 @@ use crate::{
 /// Where Kubernetes puts what a pod needs to ask its API server.
 const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The resource at `path` of the API server, and a client that may ask for it. Where a `url` is given it is that, and
-/// believed and asked as is said there; else it is the cluster's own, with the files of our pod.
+/// The resource at `path` of the API server, and a client that may ask for it. Where a `url` is given it is there, and
+/// believed and asked as is said there; else it is the cluster's own, with the files of our pod. A `url` with a path is the
+/// resource itself: some clusters have it elsewhere.
 ///
 /// # Errors
 /// This is no pod, or its files are not there; `key` is where the cluster was asked for.
 pub(super) fn resource(url: Option<&Url>, path: &str, server: &Server, key: &str) -> Result<(Url, Client), Problem> {
-    let url = url.cloned().map_or_else(|| own_url(path, key), Ok)?;
+    let url = match url {
+        Some(url) if url.path_and_query() == "/" => {
+            url.follow(path).map_err(|what| Problem::new(key, what, "set `url`"))?
+        }
+        Some(url) => url.clone(),
+        None => own_url(path, key)?,
+    };
     let client = Client::load(&url, ca(&url, server).as_deref(), bearer(&url, server).as_deref(), server.timeout, key)?;
     Ok((url, client))
 }
@@ -70,4 +77,29 @@ fn is_own(url: &Url) -> bool {
 
 fn mounted(name: &str) -> PathBuf {
     Path::new(MOUNT).join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_url_without_a_path_is_the_server_and_one_with_a_path_the_resource() {
+        let server = Server { timeout: Duration::from_secs(3), ca: None, bearer_token_file: None };
+        for (written, asked) in [
+            ("https://10.0.0.1:6443", "https://10.0.0.1:6443/openid/v1/jwks"),
+            ("https://10.0.0.1:6443/", "https://10.0.0.1:6443/openid/v1/jwks"),
+            ("http://127.0.0.1:8001", "http://127.0.0.1:8001/openid/v1/jwks"),
+            ("https://keys.example.com/a/b", "https://keys.example.com/a/b"),
+            ("https://keys.example.com/?cluster=a", "https://keys.example.com/"),
+        ] {
+            let url = Url::parse(written).unwrap();
+            let (resource, _) = resource(Some(&url), "/openid/v1/jwks", &server, "keys").unwrap();
+            assert_eq!(resource.to_string(), asked, "{written}");
+        }
+    }
 }

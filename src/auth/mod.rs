@@ -16,3 +16,4 @@ mod pages;
 mod policy;
 mod review;
 mod rules;
+mod wanted;

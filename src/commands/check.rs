@@ -11,11 +11,8 @@ use serde::Serialize;
 
 mod exposures;
 
-use super::{ConfigArgs, refuse};
-use crate::{
-    app::Compiled,
-    config::{self, Allow, Callers, Class, Config, Problem, Problems, Rule},
-};
+use super::{ConfigArgs, compile, refuse};
+use crate::config::{self, Allow, Callers, Class, Config, Problem, Problems, Rule};
 
 /// Load all that `serve` would (certificates, keys, users), and show the configuration, the rules, and warnings
 ///
@@ -67,8 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn examine(args: &ConfigArgs) -> Result<(Config, Vec<Problem>), Problems> {
     let loaded = args.load()?;
-    let compiled = Compiled::new(loaded.config.clone()).map_err(|problems| loaded.locate(&problems))?;
-    let mut warnings = compiled.warnings;
+    let mut warnings = compile(&loaded)?.warnings;
     warnings.extend(exposures::find(&loaded.config));
     Ok((loaded.config, warnings))
 }

@@ -8,7 +8,10 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::config::{self, Loaded, Override, Problems, Source};
+use crate::{
+    app::Compiled,
+    config::{self, Loaded, Override, Problems, Source},
+};
 
 pub mod check;
 pub mod dev;
@@ -112,6 +115,17 @@ impl ConfigArgs {
             .collect();
         config::load(&source)
     }
+}
+
+/// Compiles what was loaded.
+///
+/// # Errors
+/// All the problems, each with its place.
+fn compile(loaded: &Loaded) -> Result<Compiled, Problems> {
+    let mut problems = Problems::default();
+    problems.keep(loaded.config.auth.check_stores());
+    let compiled = problems.keep(Compiled::new(loaded.config.clone()));
+    compiled.filter(|_| problems.is_empty()).ok_or_else(|| loaded.locate(&problems))
 }
 
 /// Tells all the problems, and the exit code that goes with them.

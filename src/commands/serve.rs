@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ConfigArgs, complain, refuse};
+use super::{ConfigArgs, compile, complain, refuse};
 use crate::{
     app::Compiled,
     config::{Loaded, Problems},
@@ -58,15 +58,12 @@ pub(super) fn prepare(loaded: Result<Loaded, Problems>) -> anyhow::Result<Result
     };
     let level = loaded.config.log.level;
     let diagnostics = start_diagnostics(level).context("the operating system refused a thread for the log")?;
-    Ok(match Compiled::new(loaded.config.clone()) {
-        Ok(compiled) => {
-            for warning in &compiled.warnings {
-                tracing::warn!("{warning}");
-            }
-            Ok((compiled, diagnostics))
+    Ok(compile(&loaded).map(|compiled| {
+        for warning in &compiled.warnings {
+            tracing::warn!("{warning}");
         }
-        Err(problems) => Err(loaded.locate(&problems)),
-    })
+        (compiled, diagnostics)
+    }))
 }
 
 /// Done at the first SIGTERM or SIGINT. The second one ends the process at once: who sends it has waited enough.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Basic, Jwt, Keys, Origin, Rule, TokenCache,
-    credentials::PASSWORDS,
+    Basic, Jwt, Keys, Origin, Problems, Rule, TokenCache, check_folder,
+    credentials::{PASSWORDS, TOKENS},
     findings::{Findings, member},
 };
 
@@ -36,6 +36,12 @@ impl Auth {
                 let what = "`basic` stands for passwords in the `credentials` of a rule";
                 findings.push(member(&key, "name"), what, "give the issuer another name");
             }
+            // Of the only one it is true.
+            if jwt.label() == TOKENS && self.jwt.len() > 1 {
+                let what = "an issuer is called `jwt`, which stands for the tokens of every issuer";
+                let remedy = "give it another `name`; without one it is called by its `issuer`, or `jwt`";
+                findings.push(member(&key, "name"), what, remedy);
+            }
             // A cluster's issuer is found by its own token, and is another than all that are named.
             let is_found = jwt.issuer.is_none() && matches!(jwt.keys, Keys::Kubernetes(..));
             if !is_found && let Some(other) = issuers.insert(&jwt.issuer, key.clone()) {
@@ -56,6 +62,20 @@ impl Auth {
         if let Some(basic) = &self.basic {
             basic.check(findings);
         }
+    }
+
+    /// Checks that what is to be kept on disk can be.
+    ///
+    /// # Errors
+    /// A folder is not there, or is not ours to write.
+    pub fn check_stores(&self) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for (i, jwt) in self.jwt.iter().enumerate() {
+            if let Some(store) = jwt.keys.store() {
+                problems.keep(check_folder(store, &format!("auth.jwt[{i}].keys.store")));
+            }
+        }
+        problems.or(())
     }
 
     fn check_presence(&self, rules: &[Rule], findings: &mut Findings<'_>) {

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Stands for the tokens of every issuer.
-const TOKENS: &str = "jwt";
+pub(super) const TOKENS: &str = "jwt";
 
 /// Stands for passwords.
 pub(super) const PASSWORDS: &str = "basic";

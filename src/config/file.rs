@@ -5,6 +5,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::Path,
+    process,
 };
 
 use super::Problem;
@@ -33,6 +34,31 @@ pub(super) fn read_up_to(path: &Path, key: &str, max: u64) -> Result<Vec<u8>, Pr
         return Err(problem((format!("{} is larger than {} MiB", path.display(), max >> 20), "is it the right file?")));
     }
     Ok(content)
+}
+
+/// Checks that files can be kept in `folder`, which `key` names.
+///
+/// # Errors
+/// It is not there, is no folder, or is not ours to write.
+pub fn check_folder(folder: &Path, key: &str) -> Result<(), Problem> {
+    let name = folder.display();
+    let remedy = "mount a volume there, an emptyDir or a PersistentVolumeClaim, that we may write; or take the key out";
+    let problem = |what: String| Err(Problem::new(key, what, remedy));
+    match fs::metadata(folder) {
+        Err(error) => return problem(format!("there is no folder {name}: {error}")),
+        Ok(metadata) if !metadata.is_dir() => return problem(format!("{name} is no folder")),
+        Ok(_) => {}
+    }
+    // By trying: of a mode, a read-only root and a full disk only the system knows.
+    let probe = folder.join(format!(".sidegate-{}", process::id()));
+    match File::create(&probe) {
+        Ok(_) => {
+            // Two who share the folder may have the same number, and the other one was here first.
+            let _ = fs::remove_file(&probe);
+            Ok(())
+        }
+        Err(error) => problem(format!("nothing can be written into {name}: {error}")),
+    }
 }
 
 /// Why `path` cannot be read, and what to do.

@@ -3,20 +3,23 @@
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Keys, TokenSource,
     findings::{Findings, member},
     identity::check_claim,
-    units,
+    units, wanted,
 };
+
+/// What is meant for clocks that differ must not make tokens last.
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
 /// One issuer whose tokens are accepted.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
-    /// The label in logs and metrics. Defaults to the issuer's host, or `jwt`.
+    /// The label in logs and metrics. Defaults to the issuer's host, or `jwt`, which is for the only one.
     pub name: Option<String>,
     /// The `iss` that its tokens must carry.
     #[serde(default, deserialize_with = "units::given", skip_serializing_if = "Option::is_none")]
@@ -41,7 +44,7 @@ pub struct Jwt {
     #[serde(default, with = "units::duration")]
     pub max_lifetime: Duration,
     /// Claims that each token must have, by their paths: one that equals the value, or is a list or `scope` that holds it; of
-    /// a list of values one is enough. `{ present: true }` stands for whatever is neither null nor empty.
+    /// a list of values one is enough. `{ present: true }` stands for any value but null and empty text.
     #[serde(default)]
     pub required_claims: BTreeMap<String, Value>,
     /// Where its tokens may be, in the order in which they are looked for.
@@ -159,6 +162,10 @@ impl Jwt {
                 findings.push(member(key, name), what, "");
             }
         }
+        if self.leeway > MAX_LEEWAY {
+            let what = "tokens would be good for longer than 5m after their end";
+            findings.push(member(key, "leeway"), what, "set it to 30s, and the clocks by NTP");
+        }
         if self.typ.as_ref().is_some_and(|typ| !is_media_type(typ)) {
             findings.push(member(key, "typ"), "this is not a media type", "write it like `at+jwt`");
         }
@@ -167,17 +174,16 @@ impl Jwt {
             findings.push(member(key, "max_lifetime"), what, "set it to 1s or more");
         }
         for (path, value) in &self.required_claims {
-            let key = member(&member(key, "required_claims"), path);
-            if let Err(what) = check_claim(path) {
-                findings.push(&key, what, "");
-            }
-            if let Err((what, remedy)) = check_wanted(value) {
-                findings.push(key, what, remedy);
-            }
+            wanted::check(path, value, &member(key, "required_claims"), findings);
         }
         self.keys.check(self.issuer.as_deref(), &member(key, "keys"), findings);
         self.check_cluster(key, findings);
         TokenSource::check_all(&self.token_from, key, findings);
+        self.check_algorithms(key, findings);
+        self.check_judge(key, findings);
+    }
+
+    fn check_algorithms(&self, key: &str, findings: &mut Findings<'_>) {
         let accepted = self.accepted_algorithms();
         if accepted.is_empty() {
             let what = "the list is empty, so that no token is accepted";
@@ -204,29 +210,32 @@ impl Jwt {
         }
     }
 
-    /// Checks what is asked of a cluster's tokens.
+    /// Checks whom a cluster's tokens are meant for.
     fn check_cluster(&self, key: &str, findings: &mut Findings<'_>) {
-        if !self.keys.are_of_a_cluster() {
-            return;
-        }
-        if self.audiences.is_empty() {
+        if self.keys.are_of_a_cluster() && self.audiences.is_empty() {
             let what = "a service account's token that is meant for another service would be accepted here";
             let remedy = "name the `audience` that the callers' tokens are projected with";
             findings.push(member(key, "audiences"), what, remedy);
         }
-        let judged = matches!(self.keys, Keys::TokenReview(..));
-        let named = "Kubernetes says itself who its accounts are";
-        let ignored = "the API server judges these tokens, and this would not be looked at";
-        for (name, given, what) in [
-            ("subject_claim", self.subject_claim != subject_claim(), named),
-            ("groups_claim", self.groups_claim != groups_claim(), named),
-            ("algorithms", judged && self.algorithms.is_some(), ignored),
-            ("typ", judged && self.typ.is_some(), ignored),
-            ("max_lifetime", judged && !self.max_lifetime.is_zero(), ignored),
-            ("required_claims", judged && !self.required_claims.is_empty(), ignored),
+    }
+
+    /// Checks that nothing is asked of a cluster's tokens that would not be looked at.
+    fn check_judge(&self, key: &str, findings: &mut Findings<'_>) {
+        let (reviewed, why) = match self.keys {
+            Keys::TokenReview(..) => (true, "does not belong to `token_review`: the API server judges the token"),
+            Keys::Kubernetes(..) => (false, "does not belong to `kubernetes`: the user is the service account"),
+            Keys::File(_) | Keys::PemFile(_) | Keys::SecretFile(_) | Keys::Discovery(_) | Keys::Url(..) => return,
+        };
+        for (name, ignored) in [
+            ("algorithms", reviewed && self.algorithms.is_some()),
+            ("typ", reviewed && self.typ.is_some()),
+            ("max_lifetime", reviewed && !self.max_lifetime.is_zero()),
+            ("required_claims", reviewed && !self.required_claims.is_empty()),
+            ("subject_claim", self.subject_claim != subject_claim()),
+            ("groups_claim", self.groups_claim != groups_claim()),
         ] {
-            if given {
-                findings.push(member(key, name), what, "take it out");
+            if ignored {
+                findings.push(member(key, name), format!("`{name}` {why}"), "take it out");
             }
         }
     }
@@ -241,24 +250,5 @@ fn is_media_type(name: &str) -> bool {
     match name.split_once('/') {
         Some((kind, subtype)) => is_part(kind) && is_part(subtype),
         None => is_part(name),
-    }
-}
-
-/// What is wrong with a value that a claim must have, and what to do about it.
-fn check_wanted(value: &Value) -> Result<(), (&'static str, &'static str)> {
-    let presence = "for whatever value it has, write `{ present: true }`";
-    match value {
-        Value::Null => Err(("there is no value", presence)),
-        Value::String(text) if text.is_empty() => Err(("the value is empty", presence)),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-        Value::Array(values) if values.is_empty() => {
-            Err(("the list is empty, so that no token is accepted", "name the values, of which one is enough"))
-        }
-        Value::Array(values) if values.iter().any(|value| value.is_array() || value.is_object()) => {
-            Err(("a value in the list is itself a list or a map", "write text, numbers, true or false"))
-        }
-        Value::Array(values) => values.iter().try_for_each(check_wanted),
-        Value::Object(_) if *value == json!({ "present": true }) => Ok(()),
-        Value::Object(_) => Err(("a map that is not `{ present: true }`", "write a value, or a list of values")),
     }
 }

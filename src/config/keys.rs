@@ -1,14 +1,15 @@
 //! Where an issuer's keys are.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Algorithm, Url,
-    findings::{Findings, member},
-    units,
-};
+use super::{Algorithm, Url, findings::quoted, units};
+
+mod check;
 
 /// Where an issuer's keys are, or who is asked instead.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,9 +25,10 @@ pub enum Keys {
     Discovery(Remote),
     /// A JWKS at this URL.
     Url(Url, Remote),
-    /// The JWKS of the Kubernetes cluster that we run in, or of the one at this URL: for the tokens of its service accounts.
+    /// The JWKS of the Kubernetes cluster that we run in, or of the one at this URL, for the tokens of its service accounts.
+    /// A URL with a path is that of the JWKS itself.
     Kubernetes(Option<Url>, Remote),
-    /// No keys: the API server of that cluster is asked about each token, in a `TokenReview`.
+    /// No keys: the API server of that cluster is asked about each token, in a `TokenReview`. A URL with a path is where.
     TokenReview(Option<Url>, Review),
 }
 
@@ -123,7 +125,7 @@ impl TryFrom<Written> for Keys {
         if let Some((name, _)) = said.iter().find(|(_, said)| *said == Some(false)) {
             return Err(format!("`{name}: false` is no source; take it out"));
         }
-        // For a cluster the URL says where it is.
+        // For a cluster the URL says where it is, and is no source of its own.
         let is_cluster = kubernetes.is_some() || token_review.is_some();
         let given: Vec<_> = [
             ("discovery", discovery.is_some()),
@@ -166,7 +168,7 @@ impl Written {
     fn check_fits(&self, name: &str) -> Result<(), String> {
         let fetched = matches!(name, "discovery" | "url" | "kubernetes");
         let asked = name == "token_review";
-        for (key, given, fits) in [
+        let keys = [
             ("refresh", self.refresh.is_some(), fetched),
             ("min_refetch", self.min_refetch.is_some(), fetched),
             ("unknown_key_wait", self.unknown_key_wait.is_some(), fetched),
@@ -176,18 +178,24 @@ impl Written {
             ("timeout", self.timeout.is_some(), fetched || asked),
             ("ca", self.ca.is_some(), fetched || asked),
             ("bearer_token_file", self.bearer_token_file.is_some(), fetched || asked),
-        ] {
-            if given && !fits {
-                return Err(format!("`{key}` does not belong to `{name}`; take it out"));
-            }
+        ];
+        let foreign: Vec<_> =
+            keys.into_iter().filter_map(|(key, given, fits)| (given && !fits).then_some(key)).collect();
+        match foreign.as_slice() {
+            [] => Ok(()),
+            [key] => Err(format!("`{key}` does not belong to `{name}`; take it out")),
+            keys => Err(format!("{} do not belong to `{name}`; take them out", quoted(keys))),
         }
-        Ok(())
     }
 
     fn remote(&self) -> Remote {
+        // The default of one makes way for the other one, where that is given.
+        let least = or(self.min_refetch, 10);
+        let refresh = self.refresh.map_or_else(|| least.max(Duration::from_secs(300)), |Span(refresh)| refresh);
+        let min_refetch = if self.min_refetch.is_none() && !refresh.is_zero() { least.min(refresh) } else { least };
         Remote {
-            refresh: or(self.refresh, 300),
-            min_refetch: or(self.min_refetch, 10),
+            refresh,
+            min_refetch,
             unknown_key_wait: or(self.unknown_key_wait, 2),
             max_stale: or(self.max_stale, 24 * 3600),
             store: self.store.clone(),
@@ -265,50 +273,16 @@ impl Keys {
         }
     }
 
+    /// The folder that keeps them over a restart.
+    pub(super) fn store(&self) -> Option<&Path> {
+        match self {
+            Self::Discovery(remote) | Self::Url(_, remote) | Self::Kubernetes(_, remote) => remote.store.as_deref(),
+            Self::File(_) | Self::PemFile(_) | Self::SecretFile(_) | Self::TokenReview(..) => None,
+        }
+    }
+
     /// Whether the tokens are those of a Kubernetes cluster.
     pub const fn are_of_a_cluster(&self) -> bool {
         matches!(self, Self::Kubernetes(..) | Self::TokenReview(..))
-    }
-
-    /// Checks the keys, at `key`, of an issuer of this name.
-    pub(super) fn check(&self, issuer: Option<&str>, key: &str, findings: &mut Findings<'_>) {
-        if let Self::Discovery(_) = self
-            && let Err(why) = issuer.map_or(Err("there is no `issuer`".to_owned()), Url::parse)
-        {
-            let what = format!("the issuer cannot be asked where its keys are: {why}");
-            findings.push(key, what, "set `issuer` to an https URL, or `keys` to a `url` or `file`");
-        }
-        match self {
-            Self::Discovery(remote) | Self::Url(_, remote) | Self::Kubernetes(_, remote) => {
-                remote.check(key, findings);
-            }
-            Self::TokenReview(_, review) => {
-                check_timeout(review.server.timeout, key, findings);
-            }
-            Self::File(_) | Self::PemFile(_) | Self::SecretFile(_) => {}
-        }
-    }
-}
-
-impl Remote {
-    fn check(&self, key: &str, findings: &mut Findings<'_>) {
-        check_timeout(self.server.timeout, key, findings);
-        for (name, value, remedy) in
-            [("refresh", self.refresh, "set it to 5m"), ("min_refetch", self.min_refetch, "set it to 10s")]
-        {
-            if value.is_zero() {
-                findings.push(member(key, name), "with no time between, the issuer is asked without end", remedy);
-            }
-        }
-        if self.max_stale < self.refresh {
-            let what = "the keys would go before they are fetched anew";
-            findings.push(member(key, "max_stale"), what, "set it to several times `refresh`");
-        }
-    }
-}
-
-fn check_timeout(timeout: Duration, key: &str, findings: &mut Findings<'_>) {
-    if timeout.is_zero() {
-        findings.push(member(key, "timeout"), "with no time nothing is fetched", "set it to 3s");
     }
 }

@@ -45,6 +45,7 @@ mod token_source;
 pub(crate) mod units;
 mod upstream;
 mod url;
+mod wanted;
 mod yaml;
 
 pub use account::AccountPattern;
@@ -54,7 +55,7 @@ pub use basic::{Basic, Failures, Prompt};
 pub use compression::{Coding, Compression};
 pub use cors::{Cors, Origins, Preflight};
 pub use credentials::{Credentials, Kinds};
-pub use file::read;
+pub use file::{check_folder, read};
 pub use forwarding::ForwardCredentials;
 pub use host::HostPattern;
 pub use identity::{Identity, NAMESPACE, PAYLOAD, Preset, SERVICE_ACCOUNT};
@@ -206,7 +207,10 @@ pub fn render(config: &Config) -> Result<String, Problem> {
     let mut config = config.clone();
     for jwt in &mut config.auth.jwt {
         jwt.name = Some(jwt.label());
-        jwt.algorithms = Some(jwt.accepted_algorithms());
+        // Where there are no keys the API server knows which.
+        if !matches!(jwt.keys, Keys::TokenReview(..)) {
+            jwt.algorithms = Some(jwt.accepted_algorithms());
+        }
     }
     for (i, rule) in config.rules.iter_mut().enumerate() {
         rule.name = Some(rule.label(i));

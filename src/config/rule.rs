@@ -13,8 +13,7 @@ use serde::{
 use super::{
     AccountPattern, Auth, Credentials, ForwardCredentials, HostPattern, Identity, Network, PathPattern, RulePaths,
     findings::{Findings, closest, member},
-    identity::check_claim,
-    units,
+    units, wanted,
 };
 
 /// The methods that are registered (RFC 9110 section 16.1, and the registry that it founds), and PURGE of caches.
@@ -127,7 +126,7 @@ pub struct Callers {
     /// The user is one of these service accounts of the Kubernetes cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub service_accounts: Vec<AccountPattern>,
-    /// Each claim, by its path, equals the value, or holds it when it is a list or a `scope`.
+    /// Each claim, by its path, equals the value, or holds it when it is a list or a `scope`; as in `required_claims`.
     pub claims: BTreeMap<String, serde_json::Value>,
     /// One of these is true of the caller.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -287,10 +286,8 @@ impl Callers {
             let remedy = "let the rule take an issuer of `auth.jwt` with `keys: { kubernetes: true }` or `{ token_review: true }`";
             findings.push(member(key, "service_accounts"), what, remedy);
         }
-        for path in claims.keys() {
-            if let Err(what) = check_claim(path) {
-                findings.push(member(&member(key, "claims"), path), what, "");
-            }
+        for (path, value) in claims {
+            wanted::check(path, value, &member(key, "claims"), findings);
         }
         for (name, list) in [("any", any), ("all", all)] {
             for (i, callers) in list.iter().enumerate() {

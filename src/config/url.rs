@@ -11,8 +11,8 @@ use http::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An absolute URL without credentials in it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// An absolute URL without a user or a password in it. Its query may hold a secret, and is shown nowhere.
+#[derive(Clone, Eq, PartialEq)]
 pub struct Url {
     uri: Uri,
     authority: Authority,
@@ -25,7 +25,7 @@ impl Url {
     /// # Errors
     /// What is wrong with it, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| Err(format!("`{text}` {what}"));
+        let wrong = |what: &str| Err(format!("`{}` {what}", shown(text)));
         let Ok(uri) = text.parse::<Uri>() else { return wrong("is no URL") };
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return wrong("is no URL; write it like https://login.example.com/keys");
@@ -64,10 +64,10 @@ impl Url {
         let absolute = format!("{}://{}{location}", self.uri.scheme_str().unwrap_or_default(), self.authority);
         let next = Self::parse(if relative { &absolute } else { location })?;
         if next.https != self.https {
-            return Err(format!("`{location}` has another scheme than {self}"));
+            return Err(format!("{next} has another scheme than {self}"));
         }
         if next.is_loopback() && !self.is_loopback() {
-            return Err(format!("`{location}` is on this machine, and {self} is not"));
+            return Err(format!("{next} is on this machine, and {self} is not"));
         }
         Ok(next)
     }
@@ -118,6 +118,15 @@ impl Url {
     }
 }
 
+/// What is no URL that we fetch from, without what may be secret in it: a password, and the query.
+fn shown(text: &str) -> String {
+    let place = text.find(['?', '#']).map_or(text, |end| &text[..end]);
+    match place.rfind('@') {
+        Some(at) => format!("***{}", &place[at..]),
+        None => place.to_owned(),
+    }
+}
+
 /// Whether nothing is fetched from this address, whoever says so: link-local ones (RFC 3927, RFC 4291), which are those of the
 /// machine's own network and of the metadata of clouds, and where such metadata is besides.
 pub fn is_off_limits(address: IpAddr) -> bool {
@@ -148,6 +157,12 @@ impl fmt::Display for Url {
     }
 }
 
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}{}", if self.uri.query().is_some() { "?***" } else { "" })
+    }
+}
+
 impl<'de> Deserialize<'de> for Url {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
@@ -156,7 +171,8 @@ impl<'de> Deserialize<'de> for Url {
 
 impl Serialize for Url {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.uri)
+        // For who reads what is in effect. Nothing is fetched because of what was shown.
+        serializer.collect_str(&format_args!("{self:?}"))
     }
 }
 
@@ -233,6 +249,33 @@ mod tests {
             assert!(public.follow(location).is_err(), "{location}");
         }
         assert!(local.follow("https://login.example.com/").is_err());
+    }
+
+    #[test]
+    fn a_query_and_a_password_are_shown_nowhere() {
+        let url = Url::parse("https://login.example.com/keys?code=wonderland").unwrap();
+        assert_eq!(url.path_and_query(), "/keys?code=wonderland");
+        assert_eq!(url.to_string(), "https://login.example.com/keys");
+        assert_eq!(format!("{url:?}"), "https://login.example.com/keys?***");
+        assert_eq!(serde_json::to_string(&url).unwrap(), "\"https://login.example.com/keys?***\"");
+        for text in [
+            "http://login.example.com/keys?wonderland",
+            "https://login.example.com/keys?wonderland#keys",
+            "https://login.example.com/keys#wonderland",
+            "https://169.254.169.254/?wonderland",
+            "login.example.com?wonderland",
+            "https://login.example.com/ ?wonderland",
+            "https://alice:wonderland@login.example.com/",
+            "https://alice:wonderland@login.example.com/ ",
+            "//alice:wonderland@login.example.com/",
+            "http://localhost/?wonderland",
+        ] {
+            let why = url.follow(text).unwrap_err();
+            assert!(!why.contains("wonderland"), "{text}: {why}");
+            assert!(Url::parse(text).err().is_none_or(|why| !why.contains("wonderland")), "{text}");
+        }
+        let why = url.follow("https://127.0.0.1/keys?wonderland").unwrap_err();
+        assert_eq!(why, "https://127.0.0.1/keys is on this machine, and https://login.example.com/keys is not");
     }
 
     #[test]

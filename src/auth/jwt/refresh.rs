@@ -39,6 +39,10 @@ struct Rounds<P> {
     current: Option<Vec<String>>,
     /// When the keys that we have end, unless others come.
     ends: Option<Instant>,
+    /// Whether those that we had have ended.
+    ended: bool,
+    /// Why the last fetch failed, if it did.
+    trouble: Option<String>,
 }
 
 /// What became of a fetch.
@@ -66,7 +70,17 @@ impl Refresher {
         };
         let store = terms.store.as_deref().map(|folder| Store::new(folder, whose));
         let publisher = Publisher::new(client, place);
-        Self(Rounds { ring, publisher, algorithms, terms, store, current: None, ends: None })
+        Self(Rounds {
+            ring,
+            publisher,
+            algorithms,
+            terms,
+            store,
+            current: None,
+            ends: None,
+            ended: false,
+            trouble: None,
+        })
     }
 
     /// The issuer's name in logs and metrics.
@@ -88,7 +102,7 @@ impl<P: Publish> Rounds<P> {
         let mut next = Instant::now();
         loop {
             self.ring.begin();
-            let trouble = match self.refresh(wanted).await {
+            self.trouble = match self.refresh(wanted).await {
                 Ok((refreshed, max_age)) => {
                     failures = 0;
                     observe(refreshed);
@@ -112,7 +126,7 @@ impl<P: Publish> Rounds<P> {
                     Some(error)
                 }
             };
-            self.ring.end(trouble);
+            self.ring.end(self.told());
             wanted = self.wait(next).await;
         }
     }
@@ -135,9 +149,17 @@ impl<P: Publish> Rounds<P> {
     fn expire(&mut self) {
         let max_stale = self.terms.max_stale;
         tracing::error!(issuer = self.ring.label(), ?max_stale, "the keys are too old to be used");
-        (self.ends, self.current) = (None, None);
+        (self.ends, self.current, self.ended) = (None, None, true);
         self.ring.replace(KeySet::none());
         self.ring.fetched_at(0);
+        self.ring.tell(self.told());
+    }
+
+    /// Why there are no keys, for a probe.
+    fn told(&self) -> Option<String> {
+        let ended = self.ended.then(|| format!("too old: not fetched for {:?}", self.terms.max_stale));
+        let why: Vec<_> = ended.into_iter().chain(self.trouble.clone()).collect();
+        (!why.is_empty()).then(|| why.join("; "))
     }
 
     /// Uses the keys that were kept on disk, where there are some and they are not too old.
@@ -177,10 +199,14 @@ impl<P: Publish> Rounds<P> {
         let Published { jwks, max_age, url } = self.publisher.fetch(wanted).await?;
         let refreshed = self.use_keys(&jwks).map_err(|what| PublishError::Unusable(url, what))?;
         self.ends = Some(Instant::now() + self.terms.max_stale);
+        self.ended = false;
         let now = now();
         self.ring.fetched_at(now);
-        if let Some(Err(error)) = self.store.as_ref().map(|store| store.save(&jwks, now)) {
-            tracing::warn!(issuer = self.ring.label(), %error, "cannot keep the keys on disk");
+        if let Some(store) = &self.store
+            && let Err(error) = store.save(&jwks, now)
+        {
+            let file = store.path().display();
+            tracing::warn!(issuer = self.ring.label(), %file, %error, "cannot keep the keys on disk");
         }
         Ok((refreshed, max_age))
     }

@@ -45,7 +45,7 @@ struct Source {
     fetched: AtomicU64,
     /// Whether there have been keys since the start.
     had_some: AtomicBool,
-    /// Why the last fetch failed, if it did.
+    /// Why the last fetch failed, or that the keys have ended.
     trouble: Mutex<Option<String>>,
     wish: Mutex<Wish>,
     wished: Notify,
@@ -192,8 +192,14 @@ impl KeyRing {
         // What nobody had then somebody may have now.
         wish.absent.clear();
         drop(wish);
-        *source.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.tell(trouble);
         source.ended.send_modify(|count| *count += 1);
+    }
+
+    /// Notes why there are no keys, or will be none: for a probe.
+    pub(super) fn tell(&self, trouble: Option<String>) {
+        let Some(source) = &self.source else { return };
+        *source.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Puts these keys in the place of those that are there.

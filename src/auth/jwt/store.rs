@@ -42,6 +42,11 @@ impl Store {
         Self { path: folder.join(format!("jwks-{name}.json")), whose }
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What was kept, with the time when it was fetched; nothing where nothing was.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::token::{Token, media_type};
 use crate::{
     auth::{
         claims::{self, ClaimPath},
-        rules,
+        wanted::Wanted,
     },
     config,
     identity::ServiceAccount,
@@ -23,20 +23,11 @@ pub(super) struct Terms {
     leeway: u64,
     /// In seconds.
     max_lifetime: Option<u64>,
-    required: Vec<(ClaimPath, Required)>,
+    required: Vec<(ClaimPath, Wanted)>,
     subject: ClaimPath,
     groups: ClaimPath,
     /// Whether the tokens are those of a Kubernetes cluster's service accounts.
     cluster: bool,
-}
-
-/// What is asked of a claim.
-#[derive(Debug)]
-enum Required {
-    /// That it says something.
-    Present,
-    /// That it is this value, or holds it, or one of these.
-    Value(Value),
 }
 
 /// Who is calling, by a token's claims.
@@ -49,11 +40,8 @@ pub(super) struct Subject<'t> {
 
 impl Terms {
     pub(super) fn new(config: &config::Jwt) -> Self {
-        let required = config.required_claims.iter().map(|(path, value)| {
-            // The check of the configuration has left one kind of map: `{ present: true }`.
-            let required = if value.is_object() { Required::Present } else { Required::Value(value.clone()) };
-            (ClaimPath::new(path), required)
-        });
+        let required =
+            config.required_claims.iter().map(|(path, value)| (ClaimPath::new(path), Wanted::new(path, value)));
         Self {
             typ: config.typ.as_deref().map(media_type),
             audiences: config.audiences.clone(),
@@ -93,7 +81,7 @@ impl Terms {
         if !self.audiences.is_empty() && !token.is_for(&self.audiences) {
             return Err(Reason::JwtAudience);
         }
-        if !self.required.iter().all(|(path, required)| required.is_met_by(path.find(&token.claims))) {
+        if !self.required.iter().all(|(path, wanted)| wanted.is_met_by(path.find(&token.claims))) {
             return Err(Reason::JwtClaim);
         }
         Ok(expires)
@@ -124,16 +112,6 @@ fn account(user: &str, claims: &Value) -> Option<ServiceAccount> {
     let same = said("/kubernetes.io/namespace", &account.namespace)
         && said("/kubernetes.io/serviceaccount/name", &account.name);
     same.then_some(account)
-}
-
-impl Required {
-    fn is_met_by(&self, claim: Option<&Value>) -> bool {
-        let Some(claim) = claim else { return false };
-        match self {
-            Self::Present => !matches!(claim, Value::Null) && claim.as_str() != Some(""),
-            Self::Value(wanted) => rules::holds(claim, wanted),
-        }
-    }
 }
 
 #[cfg(test)]

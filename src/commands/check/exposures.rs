@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Config, Handling, PathPattern, Problem, Rule, TrustedProxy};
+use crate::config::{Allow, Callers, Config, Handling, PathPattern, Problem, Rule, TrustedProxy};
 
 /// Looks for it.
 pub(super) fn find(config: &Config) -> Vec<Problem> {
     let mut found = around(config);
     found.extend(passed(config));
+    found.extend(for_others(config));
+    found.extend(unproved(config));
     // A pattern that cannot be read was a problem before it came here.
     let pattern = |rule: &Rule| rule.path.as_deref().and_then(|path| PathPattern::parse(path).ok());
     let paths: Vec<_> = config.rules.iter().map(pattern).collect();
@@ -38,8 +40,17 @@ fn around(config: &Config) -> Vec<Problem> {
         found.push(Problem::new("upstream.address", what, "name the port that the app listens on"));
     }
     let network = config.listen.address.tcp().is_some_and(|address| !address.ip().is_loopback());
-    if config.listen.plaintext && network && config.auth.basic.is_some() {
-        let what = "passwords cross the network unencrypted";
+    let secrets = match (config.auth.basic.is_some(), !config.auth.jwt.is_empty()) {
+        (true, true) => Some("passwords and tokens"),
+        (true, false) => Some("passwords"),
+        (false, true) => Some("tokens"),
+        (false, false) => None,
+    };
+    if config.listen.plaintext
+        && network
+        && let Some(secrets) = secrets
+    {
+        let what = format!("{secrets} cross the network unencrypted");
         found.push(Problem::new("listen.plaintext", what, "set listen.tls, or end TLS right before sidegate"));
     }
     let everyone = |proxy: &TrustedProxy| matches!(proxy, TrustedProxy::Network(network) if network.is_everyone());
@@ -48,6 +59,47 @@ fn around(config: &Config) -> Vec<Problem> {
         found.push(Problem::new("listen.trusted_proxies", what, "name the networks of your proxies only"));
     }
     found
+}
+
+/// Issuers whose tokens for other services are taken here: each of these services could be us to the others.
+fn for_others(config: &Config) -> Vec<Problem> {
+    let issuers = config.auth.jwt.iter().enumerate().filter(|(_, jwt)| jwt.audiences.is_empty());
+    let found = issuers.map(|(i, jwt)| {
+        let what = format!("tokens of `{}` that are meant for other services are accepted", jwt.label());
+        Problem::new(format!("auth.jwt[{i}].audiences"), what, "name what stands for this service in their `aud`")
+    });
+    found.collect()
+}
+
+/// What rules ask for that nothing which they take can prove.
+fn unproved(config: &Config) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (i, rule) in config.rules.iter().enumerate() {
+        let Allow::Callers(callers) = &rule.allow else { continue };
+        // The first says who is calling.
+        if rule.credentials.demands(&config.auth).first().is_some_and(|kinds| kinds.issuers.is_empty()) {
+            unproved_by_passwords(callers, &format!("rules[{i}].allow"), &mut found);
+        }
+    }
+    found
+}
+
+fn unproved_by_passwords(callers: &Callers, key: &str, found: &mut Vec<Problem>) {
+    for (name, asked) in
+        [("claims", !callers.claims.is_empty()), ("service_accounts", !callers.service_accounts.is_empty())]
+    {
+        if asked {
+            let what =
+                format!("passwords prove no {}, and no token is taken: nobody is let through", name.replace('_', " "));
+            let remedy = "ask for `users` or `groups`, or take tokens: `auth.jwt`, and `credentials` of the rule";
+            found.push(Problem::new(format!("{key}.{name}"), what, remedy));
+        }
+    }
+    for (name, list) in [("any", &callers.any), ("all", &callers.all)] {
+        for (i, callers) in list.iter().enumerate() {
+            unproved_by_passwords(callers, &format!("{key}.{name}[{i}]"), found);
+        }
+    }
 }
 
 /// Paths that are forwarded although apps read them in different ways.

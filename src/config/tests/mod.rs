@@ -109,6 +109,7 @@ workers: 1000
         "sidegate.yaml:13: auth.jwt[0].algorithms[1]: `RS265` is none of",
         "sidegate.yaml:14: auth.jwt[0].keys: this must be exactly one of `discovery: true`, `url`, `file`",
         "sidegate.yaml:16: auth.jwt[1].issuer: this must be a string, not nothing; give the key a value or take it out",
+        "sidegate.yaml:18: auth.jwt[2].name: an issuer is called `jwt`, which stands for the tokens of every issuer; ",
         "sidegate.yaml:19: auth.jwt[2].audiences: this must be a list, not `orders`",
         "sidegate.yaml:23: rules[0].alow: there is no key `alow` here; did you mean `allow`?",
         "sidegate.yaml:26: rules[1].allow: `everyone` is none of `anyone`, `authenticated`",

@@ -142,8 +142,16 @@ fn tokens_can_only_be_where_they_can_be_found_and_taken_out() {
 fn issuers_are_told_apart() {
     refused(&[
         (
-            "auth: { jwt: [{ keys: { file: a } }, { keys: { file: b }, name: b }] }",
+            "auth: { jwt: [{ keys: { file: a }, name: a }, { keys: { file: b }, name: b }] }",
             "1: auth.jwt[1]: auth.jwt[0] has no `issuer`",
+        ),
+        (
+            "auth: { jwt: [{ issuer: i, keys: { file: a } }, { keys: { file: b } }] }",
+            "1: auth.jwt[1].name: an issuer is called `jwt`, which stands for the tokens of every issuer; give it another",
+        ),
+        (
+            "auth: { jwt: [{ name: jwt, issuer: i, keys: { file: a } }, { name: b, keys: { file: b } }] }",
+            "1: auth.jwt[0].name: an issuer is called `jwt`",
         ),
         (
             "auth: { jwt: [{ issuer: i, keys: { file: a } }, { issuer: i, name: b, keys: { file: b } }] }",
@@ -175,6 +183,10 @@ fn issuers_are_told_apart() {
         (
             "auth: { jwt: [{ keys: { file: a, refresh: 5m } }] }",
             "keys: `refresh` does not belong to `file`; take it out",
+        ),
+        (
+            "auth: { jwt: [{ keys: { file: a, refresh: 5m, ca: b, cache: 1m } }] }",
+            "keys: `refresh`, `cache`, `ca` do not belong to `file`; take them out",
         ),
         ("auth: { jwt: [{ keys: { url: 'https://h/', cache: 5m } }] }", "keys: `cache` does not belong to `url`"),
         ("auth: { jwt: [{ keys: { url: 'https://h/', refresh: 0 } }] }", "keys.refresh: with no time between"),

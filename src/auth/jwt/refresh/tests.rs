@@ -85,7 +85,17 @@ fn start(issuer: &Issuer, terms: Remote) -> Arc<KeyRing> {
     let ring = Arc::new(KeyRing::fetched("corp".into(), terms.min_refetch, terms.unknown_key_wait));
     let store = terms.store.as_deref().map(|folder| Store::new(folder, "corp".to_owned()));
     let (publisher, algorithms) = (issuer.clone(), vec![Algorithm::EdDSA]);
-    let rounds = Rounds { ring: ring.clone(), publisher, algorithms, terms, store, current: None, ends: None };
+    let rounds = Rounds {
+        ring: ring.clone(),
+        publisher,
+        algorithms,
+        terms,
+        store,
+        current: None,
+        ends: None,
+        ended: false,
+        trouble: None,
+    };
     let issuer = issuer.clone();
     tokio::spawn(rounds.run(move |refreshed| issuer.script().results.push(refreshed)));
     ring
@@ -141,13 +151,26 @@ async fn keys_go_when_they_are_too_old_and_come_back_with_the_issuer() {
     assert_eq!(keys(&ring), before, "fetched less than 24 h ago");
     sleep(2 * SECOND).await;
     assert_eq!((keys(&ring).0, ring.age()), (0, None));
-    let Some(KeyState::Missing { why, .. }) = ring.state() else { panic!("there are keys") };
-    assert_eq!(why, "https://login.example.com/keys: down\u{fffd}and out");
+    let Some(KeyState::Missing { why, before: true }) = ring.state() else { panic!("there are keys") };
+    assert_eq!(why, "too old: not fetched for 86400s; https://login.example.com/keys: down\u{fffd}and out");
+    sleep(2 * MINUTE).await;
+    assert_eq!(ring.state(), Some(KeyState::Missing { why, before: true }), "and so after the next fetch that fails");
 
     issuer.publishes(&same);
     sleep(MINUTE + 7 * SECOND).await;
     assert_eq!(ring.state(), Some(KeyState::There));
     assert_ne!(keys(&ring).1, before.1, "what they had verified is not remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_end_before_the_next_fetch_are_told_to_be_too_old() {
+    let issuer = Issuer::default();
+    issuer.publishes(&jwks(&[&key("a")]));
+    let ring = start(&issuer, Remote { max_stale: MINUTE, ..terms() });
+    sleep(2 * MINUTE).await;
+    let told = "too old: not fetched for 60s".to_owned();
+    let missing = KeyState::Missing { why: told, before: true };
+    assert_eq!((ring.state(), issuer.last()), (Some(missing), Some(Refreshed::Changed)));
 }
 
 #[tokio::test(start_paused = true)]
