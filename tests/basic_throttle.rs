@@ -48,6 +48,38 @@ fn a_client_with_too_many_wrong_passwords_waits_and_others_do_not() {
 }
 
 #[test]
+fn beyond_the_limit_of_a_client_every_name_is_answered_alike_and_the_right_password_of_a_known_one_passes() {
+    let app = Recorder::start();
+    // One file remembers passwords, the other is checked on the spot.
+    for hash in [sha, bcrypt] {
+        let users = ["alice", "bob"].iter().fold(Users::default(), |users, name| users.and(name, &hash("secret")));
+        // A client has used up its limit by guesses at each of them.
+        let seen = ["alice", "bob", "nobody"].map(|name| {
+            let sidegate = limited(&app, &users, 5, 8).start();
+            assert_eq!(ask_from(&sidegate, "127.0.0.1", "alice", "secret").status, 200);
+            let seen: Vec<_> = (0..8)
+                .map(|i| {
+                    let answer = ask_from(&sidegate, "127.0.0.1", name, &format!("wrong{i}"));
+                    let names: Vec<_> = answer.headers.iter().map(|(name, _)| name.clone()).collect();
+                    (answer.status, answer.reason(), names)
+                })
+                .collect();
+            for other in ["alice", "bob", "nobody"].into_iter().filter(|other| *other != name) {
+                assert_throttled(&ask_from(&sidegate, "127.0.0.1", other, "wrong"));
+            }
+            if name != "alice" {
+                assert_eq!(ask_from(&sidegate, "127.0.0.1", "alice", "secret").status, 200, "after {name}");
+            }
+            assert_throttled(&ask_from(&sidegate, "127.0.0.1", "bob", "secret"));
+            seen
+        });
+        let statuses: Vec<_> = seen[0].iter().map(|(status, ..)| *status).collect();
+        assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429]);
+        assert!(seen.iter().all(|answers| *answers == seen[0]), "{seen:?}");
+    }
+}
+
+#[test]
 fn a_name_that_too_many_tried_waits_but_not_where_its_user_has_logged_in() {
     let app = Recorder::start();
     // Where all hashes are like this, no password is remembered.
