@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::auth::basic::{Credentials, Users, vectors};
+use crate::auth::basic::{Credentials, Users, cache::Cache, vectors};
 
 const CLIENT: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
@@ -101,6 +101,36 @@ async fn the_same_credentials_are_checked_once_for_all_who_send_them_together() 
             assert_eq!(name(Ok(user)), Ok(expected.clone()));
         }
     }
+}
+
+#[tokio::test]
+async fn whether_a_check_is_shared_does_not_tell_who_has_an_account() {
+    assert!(!told_apart_by_sharing(|_| {}).await);
+    // If what stands for the credentials came from what the file has for the name, it is found.
+    let of_the_entry = |check: &mut PasswordCheck| {
+        if let (None, Some(remember)) = (&check.entry, &mut check.remember) {
+            remember.fingerprint = Cache::new().unwrap().fingerprint(&check.credentials);
+        }
+    };
+    assert!(told_apart_by_sharing(of_the_entry).await);
+}
+
+/// Whether two who send the same wrong password together share its check for one name and not for another.
+async fn told_apart_by_sharing(alter: fn(&mut PasswordCheck)) -> bool {
+    let mut shared = Vec::new();
+    for who in ["alice", "nobody"] {
+        let (users, hashing) = (users(), hashing(1));
+        let altered = || {
+            let mut check = check(&users, who, "wrong");
+            alter(&mut check);
+            check
+        };
+        let held = hold(&hashing, altered()).await;
+        shared.push(hashing.join(altered()).is_ok());
+        held.go_on.send(()).unwrap();
+        assert_eq!(name(held.outcome.await.unwrap()), Ok(None));
+    }
+    shared[0] != shared[1]
 }
 
 #[tokio::test]
