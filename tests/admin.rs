@@ -56,8 +56,8 @@ fn a_verbose_probe_names_what_is_missing() {
 #[test]
 fn every_metric_of_the_contract_is_there() {
     let (app, issuer) = (Recorder::start(), Issuer::new());
-    let sidegate = Sidegate::before(&app).jwt(&issuer).users(&Users::one("alice", "secret")).start();
-    assert_eq!(sidegate.curl("/").basic("alice", "secret").send().status, 200);
+    let sidegate = Sidegate::before(&app).jwt(&issuer).users(&Users::one("alice", "correct-horse")).start();
+    assert_eq!(sidegate.curl("/").basic("alice", "correct-horse").send().status, 200);
     assert_eq!(sidegate.curl("/").bearer(&issuer.token("bob")).send().status, 200);
     let metrics = sidegate.metrics();
     for name in METRICS {
@@ -94,7 +94,7 @@ fn nothing_that_a_client_sends_makes_a_new_series_or_label() {
 #[test]
 fn promtool_accepts_the_metrics() {
     let (app, issuer) = (Recorder::start(), Issuer::new());
-    let sidegate = Sidegate::before(&app).jwt(&issuer).users(&Users::one("alice", "secret")).start();
+    let sidegate = Sidegate::before(&app).jwt(&issuer).users(&Users::one("alice", "correct-horse")).start();
     sidegate.curl("/").bearer(&issuer.token("alice")).send();
     sidegate.get("/", &[]);
     let scrape = sidegate.ask_admin("/metrics");
@@ -124,7 +124,7 @@ fn prometheus_asks_for_openmetrics_and_gets_it() {
 #[test]
 fn no_secret_is_shown() {
     let (app, issuer) = (Recorder::start(), Issuer::with(jsonwebtoken::Algorithm::HS256));
-    let sidegate = Sidegate::before(&app).jwt(&issuer).users(&Users::one("alice", "secret")).start();
+    let sidegate = Sidegate::before(&app).jwt(&issuer).users(&Users::one("alice", "correct-horse")).start();
     for path in ["/metrics", "/readyz?verbose", "/", "/config", "/debug"] {
         let text = sidegate.ask_admin(path).text();
         assert!(!text.contains(&issuer.secret) && !text.contains("{SHA}"), "{path}: {text}");

@@ -18,7 +18,9 @@ fn one_users_file_mixes_every_hash() {
     ];
     let users = hashes.iter().fold(Users::default(), |users, (name, hash)| users.and(name, hash));
     let app = Recorder::start();
-    let sidegate = Sidegate::before(&app).users(&users).start();
+    // There are more wrong ones here than a client may send.
+    let unlimited = json!({ "auth": { "basic": { "failures": { "per_client": 0 } } } });
+    let sidegate = Sidegate::before(&app).users(&users).set(unlimited).start();
     for (name, hash) in &hashes {
         let answer = sidegate.get("/", &[&basic(name, password)]);
         assert_eq!(answer.status, 200, "{name}: {}", answer.text());
@@ -36,9 +38,15 @@ fn one_users_file_mixes_every_hash() {
 #[test]
 fn an_unknown_user_is_answered_as_a_wrong_password_is() {
     let app = Recorder::start();
-    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "secret")).start();
-    let answers = [("alice", "wrong"), ("nobody", "secret"), ("", "secret"), ("ALICE", "secret"), ("alic", "esecret")]
-        .map(|(name, password)| sidegate.get("/", &[&basic(name, password)]));
+    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "correct-horse")).start();
+    let answers = [
+        ("alice", "wrong-horse"),
+        ("nobody", "correct-horse"),
+        ("", "correct-horse"),
+        ("ALICE", "correct-horse"),
+        ("alic", "ecorrect-horse"),
+    ]
+    .map(|(name, password)| sidegate.get("/", &[&basic(name, password)]));
     for answer in &answers {
         answer.assert_refused(401, "password_wrong");
         let names = |answer: &Answer| answer.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
@@ -77,10 +85,12 @@ fn where_the_name_ends_and_the_password_begins_is_not_confused() {
 #[test]
 fn the_app_is_told_the_user_and_the_groups() {
     let app = Recorder::start();
-    let users = Users::one("alice", "secret").and("bob", &sha("secret")).groups("admin: alice\nwriter: alice bob\n");
+    let users = Users::one("alice", "correct-horse")
+        .and("bob", &sha("correct-horse"))
+        .groups("admin: alice\nwriter: alice bob\n");
     let sidegate = Sidegate::before(&app).users(&users).start();
     for (name, groups) in [("alice", "admin,writer"), ("bob", "writer")] {
-        assert_eq!(sidegate.curl("/").basic(name, "secret").send().status, 200);
+        assert_eq!(sidegate.curl("/").basic(name, "correct-horse").send().status, 200);
         let request = app.last_request();
         assert_eq!(request.header("X-Forwarded-User"), Some(name));
         assert_eq!(request.header("X-Forwarded-Groups"), Some(groups));
@@ -93,12 +103,12 @@ fn the_app_is_told_the_user_and_the_groups() {
 #[test]
 fn credentials_that_cannot_be_read_are_refused() {
     let app = Recorder::start();
-    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "secret")).start();
-    let good = STANDARD.encode("alice:secret");
+    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "correct-horse")).start();
+    let good = STANDARD.encode("alice:correct-horse");
     for line in [
         "Basic ####".to_owned(),
         format!("Basic {}", STANDARD.encode("alice")),
-        format!("Basic {}", STANDARD.encode("ali\0ce:secret")),
+        format!("Basic {}", STANDARD.encode("ali\0ce:correct-horse")),
         format!("Basic {good} {good}"),
         format!("Basic {good}, Basic {good}"),
         format!("Basic {good}\u{e9}"),
@@ -109,7 +119,7 @@ fn credentials_that_cannot_be_read_are_refused() {
         assert!(answer.header("WWW-Authenticate").is_some_and(|challenge| challenge.starts_with("Basic ")));
     }
     // Nothing that could be looked at.
-    for line in ["", "Basic", "Basic ", "Digest username=alice", "Negotiate abc", "alice:secret"] {
+    for line in ["", "Basic", "Basic ", "Digest username=alice", "Negotiate abc", "alice:correct-horse"] {
         let answer = sidegate.get("/", &[&format!("Authorization: {line}")]);
         assert_eq!(answer.status, 401, "{line}");
         assert!(answer.header("WWW-Authenticate").is_some());
@@ -120,10 +130,10 @@ fn credentials_that_cannot_be_read_are_refused() {
 #[test]
 fn two_sets_of_credentials_are_one_too_many() {
     let app = Recorder::start();
-    let users = Users::one("alice", "secret").and("bob", &sha("secret"));
+    let users = Users::one("alice", "correct-horse").and("bob", &sha("correct-horse"));
     let sidegate = Sidegate::before(&app).users(&users).start();
     sidegate
-        .get("/", &[&basic("alice", "secret"), &basic("bob", "secret")])
+        .get("/", &[&basic("alice", "correct-horse"), &basic("bob", "correct-horse")])
         .assert_refused(401, "credentials_ambiguous");
     assert_eq!(app.requests().len(), 0);
 }
@@ -131,7 +141,7 @@ fn two_sets_of_credentials_are_one_too_many() {
 #[test]
 fn an_endless_password_costs_nothing() {
     let app = Recorder::start();
-    let sidegate = Sidegate::before(&app).users(&Users::default().and("alice", &argon2id("secret"))).start();
+    let sidegate = Sidegate::before(&app).users(&Users::default().and("alice", &argon2id("correct-horse"))).start();
     let answer = sidegate.get("/", &[&basic("alice", &"x".repeat(16 * 1024))]);
     assert_eq!(answer.status, 401);
     assert_eq!(app.requests().len(), 0);
@@ -199,7 +209,7 @@ fn neither_the_answer_nor_the_logs_nor_the_metrics_tell_an_unknown_user_from_a_w
 #[test]
 fn weak_hashes_are_taken_with_a_warning_from_serve_and_from_check() {
     let app = Recorder::start();
-    let users = Users::one("alice", "secret").and("bob", &apr1("secret"));
+    let users = Users::one("alice", "correct-horse").and("bob", &apr1("correct-horse"));
     let mut builder = Sidegate::before(&app).users(&users);
     let finished = builder.run(&["check", "--config"]);
     let checked = finished.succeeded();
@@ -208,7 +218,7 @@ fn weak_hashes_are_taken_with_a_warning_from_serve_and_from_check() {
         assert!(checked.contains(told), "{told} in {checked}");
         assert!(sidegate.log().contains(told), "{told} in {}", sidegate.log());
     }
-    assert_eq!(sidegate.get("/", &[&basic("bob", "secret")]).status, 200);
+    assert_eq!(sidegate.get("/", &[&basic("bob", "correct-horse")]).status, 200);
 }
 
 fn basic(name: &str, password: &str) -> String {

@@ -34,12 +34,12 @@ fn send_together(sidegate: &Sidegate, count: usize, line: impl Fn(usize) -> Stri
 #[test]
 fn a_page_of_thirty_requests_costs_one_hash_and_all_of_them_are_answered() {
     let app = Recorder::start();
-    let hash = bcrypt_with_cost("secret", 12);
+    let hash = bcrypt_with_cost("correct-horse", 12);
     let sidegate = unlimited(&app, &Users::default().and("alice", &hash)).start();
     let one = processor_time_of(&sidegate, || {
-        sidegate.get("/", &[&password("alice", "wrong")]).assert_refused(401, "password_wrong");
+        sidegate.get("/", &[&password("alice", "wrong-horse")]).assert_refused(401, "password_wrong");
     });
-    for (secret, status) in [("wrong too", 401), ("secret", 200)] {
+    for (secret, status) in [("wrong too", 401), ("correct-horse", 200)] {
         let all = processor_time_of(&sidegate, || {
             for mut wire in send_together(&sidegate, 30, |_| request("alice", secret)) {
                 assert_eq!(wire.answer().status, status, "{secret}");
@@ -53,12 +53,12 @@ fn a_page_of_thirty_requests_costs_one_hash_and_all_of_them_are_answered() {
 #[test]
 fn what_finds_no_thread_is_refused_at_once_and_holds_up_nobody_else() {
     let app = Recorder::start();
-    let sidegate = unlimited(&app, &Users::default().and("alice", &bcrypt_with_cost("secret", 14)))
+    let sidegate = unlimited(&app, &Users::default().and("alice", &bcrypt_with_cost("correct-horse", 14)))
         .rule(json!({ "path": "/public", "allow": "anyone" }))
         .rule(json!({ "allow": "authenticated" }))
         .start();
     let threads = available_parallelism().unwrap().get().saturating_sub(1).max(1);
-    let mut flood = send_together(&sidegate, threads + 40, |i| request("alice", &format!("wrong {i}")));
+    let mut flood = send_together(&sidegate, threads + 40, |i| request("alice", &format!("wrong-horse-{i}")));
     // The hashes take longer than all the rest.
     sidegate.wait_for_metric("sidegate_auth_decisions_total", &[("reason", "overloaded")], 40.0);
     let started = Instant::now();
@@ -79,7 +79,7 @@ fn what_finds_no_thread_is_refused_at_once_and_holds_up_nobody_else() {
         }
     }
     assert_eq!(hashed, threads);
-    assert_eq!(sidegate.get("/", &[&password("alice", "secret")]).status, 200);
+    assert_eq!(sidegate.get("/", &[&password("alice", "correct-horse")]).status, 200);
 }
 
 #[test]
@@ -88,18 +88,18 @@ fn an_unknown_user_takes_the_processor_as_long_as_a_wrong_password_does() {
     const EACH: usize = 50;
     let app = Recorder::start();
     let kinds = [
-        ("bcrypt4", bcrypt("secret")),
-        ("bcrypt5", bcrypt_with_cost("secret", 5)),
-        ("crypt", sha512_crypt("secret")),
-        ("argon2id", argon2id_with("secret", 64)),
-        ("apr1", apr1("secret")),
-        ("sha", sha("secret")),
+        ("bcrypt4", bcrypt("correct-horse")),
+        ("bcrypt5", bcrypt_with_cost("correct-horse", 5)),
+        ("crypt", sha512_crypt("correct-horse")),
+        ("argon2id", argon2id_with("correct-horse", 64)),
+        ("apr1", apr1("correct-horse")),
+        ("sha", sha("correct-horse")),
     ];
     let users = kinds.iter().fold(Users::default(), |users, (name, hash)| users.and(name, hash));
     let sidegate = unlimited(&app, &users).start();
     let mut wire = sidegate.wire();
     let mut ask = |name: &str, number: usize| {
-        wire.send(request(name, &format!("wrong {number}"))).answer().assert_refused(401, "password_wrong");
+        wire.send(request(name, &format!("wrong-horse-{number}"))).answer().assert_refused(401, "password_wrong");
     };
     // In turns, so that whatever else runs here slows both down. All users together, since one alone could be lucky.
     let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);

@@ -6,7 +6,7 @@ use crate::support::{H2, Issuer, Recorder, Sidegate, Users, password};
 
 #[test]
 fn a_challenge_names_every_kind_of_credentials_that_is_accepted() {
-    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "secret"), Recorder::start());
+    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "correct-horse"), Recorder::start());
     let basic = r#"Basic realm="sidegate", charset="UTF-8""#;
     let bearer = r#"Bearer realm="sidegate""#;
     let both = Sidegate::before(&app).jwt(&issuer).users(&users).start();
@@ -26,7 +26,7 @@ fn a_challenge_names_every_kind_of_credentials_that_is_accepted() {
 
 #[test]
 fn a_challenge_names_what_the_rule_takes_and_nothing_else() {
-    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "secret"), Recorder::start());
+    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "correct-horse"), Recorder::start());
     let sidegate = Sidegate::before(&app)
         .jwt_with(&issuer, json!({ "name": "corp", "token_from": [{ "header": "Authorization" }, { "cookie": "t" }] }))
         .users(&users)
@@ -37,7 +37,7 @@ fn a_challenge_names_what_the_rule_takes_and_nothing_else() {
         .start();
     let (basic, bearer) = (r#"Basic realm="sidegate", charset="UTF-8""#, r#"Bearer realm="sidegate""#);
     let token = issuer.token("carol");
-    let (alice, carol) = (password("alice", "secret"), format!("Authorization: Bearer {token}"));
+    let (alice, carol) = (password("alice", "correct-horse"), format!("Authorization: Bearer {token}"));
     let cookie = format!("Cookie: t={token}");
     for (path, challenges, good, bad) in [
         ("/people/", vec![basic], &[alice.as_str()][..], &[carol.as_str()][..]),
@@ -56,7 +56,7 @@ fn a_challenge_names_what_the_rule_takes_and_nothing_else() {
 
 #[test]
 fn scripts_of_a_page_make_no_browser_ask_for_a_password_where_that_is_configured() {
-    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "secret"), Recorder::start());
+    let (issuer, users, app) = (Issuer::new(), Users::one("alice", "correct-horse"), Recorder::start());
     let quiet = json!({ "auth": { "basic": { "prompt": "navigation" } } });
     let only = Sidegate::before(&app).users(&users).set(quiet.clone()).start();
     let both = Sidegate::before(&app).users(&users).jwt(&issuer).set(quiet).start();
@@ -79,9 +79,9 @@ fn scripts_of_a_page_make_no_browser_ask_for_a_password_where_that_is_configured
         let bearer = r#"Bearer realm="sidegate""#;
         assert_eq!(both.get("/", &[line]).header_values("WWW-Authenticate"), [bearer, challenge], "{line}");
         assert_eq!(always.get("/", &[line]).header_values("WWW-Authenticate"), [asks], "{line}");
-        let wrong = only.get("/", &[line, &password("alice", "wrong")]);
+        let wrong = only.get("/", &[line, &password("alice", "wrong-horse")]);
         assert_eq!(wrong.header_values("WWW-Authenticate"), [challenge], "{line}");
-        assert_eq!(only.get("/", &[line, &password("alice", "secret")]).status, 200, "{line}");
+        assert_eq!(only.get("/", &[line, &password("alice", "correct-horse")]).status, 200, "{line}");
     }
 }
 
@@ -89,7 +89,7 @@ fn scripts_of_a_page_make_no_browser_ask_for_a_password_where_that_is_configured
 fn the_realm_is_the_one_that_was_configured() {
     let app = Recorder::start();
     let sidegate = Sidegate::before(&app)
-        .users(&Users::one("alice", "secret"))
+        .users(&Users::one("alice", "correct-horse"))
         .set(json!({ "auth": { "basic": { "realm": "Orders" } } }))
         .start();
     assert_eq!(sidegate.get("/", &[]).header("WWW-Authenticate"), Some(r#"Basic realm="Orders", charset="UTF-8""#));

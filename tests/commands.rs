@@ -12,7 +12,7 @@ fn check_shows_what_would_be_served_and_no_secret() {
     let (app, issuer) = (Recorder::start(), Issuer::with(Algorithm::HS256));
     let mut builder = Sidegate::before(&app)
         .jwt(&issuer)
-        .users(&Users::one("alice", "secret"))
+        .users(&Users::one("alice", "correct-horse"))
         .rule(json!({ "name": "health", "path": "/healthz", "allow": "anyone" }))
         .rule(
             json!({ "name": "writers", "path": "/orders/**", "methods": ["POST"], "allow": { "groups": ["writer"] } }),
@@ -24,7 +24,7 @@ fn check_shows_what_would_be_served_and_no_secret() {
     for text in ["response_timeout: 60s", "max_header_bytes: 32KiB", "health", "/orders/**", "writer", "rule-3"] {
         assert!(shown.contains(text), "{text} is missing in {shown}");
     }
-    let hash = sha("secret").replace("{SHA}", "");
+    let hash = sha("correct-horse").replace("{SHA}", "");
     for secret in [issuer.secret.as_str(), &hash, "BEGIN"] {
         assert!(!shown.contains(secret) && !finished.stderr.contains(secret), "{secret} is in {shown}");
     }
@@ -60,7 +60,7 @@ fn check_opens_no_port() {
     let app = Recorder::start();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut builder = Sidegate::before(&app)
-        .users(&Users::one("alice", "secret"))
+        .users(&Users::one("alice", "correct-horse"))
         .set(json!({ "listen": { "address": taken.local_addr().unwrap() } }));
     builder.run(&["check", "--config"]).succeeded();
 }
@@ -69,7 +69,7 @@ fn check_opens_no_port() {
 fn check_warns_of_what_is_allowed_and_unwise() {
     let app = Recorder::start();
     let mut builder = Sidegate::before(&app)
-        .users(&Users::one("alice", "secret"))
+        .users(&Users::one("alice", "correct-horse"))
         .rule(json!({ "name": "open", "path": "/shop/*/public", "allow": "anyone" }))
         .rule(json!({ "name": "wide", "path": "/files/**", "methods": ["GET"], "allow": "anyone" }))
         .rule(json!({ "name": "secret", "path": "/files/secret/**", "allow": { "groups": ["admin"] } }))
@@ -86,7 +86,7 @@ fn check_shows_hosts_and_clients_where_a_rule_has_them() {
     let app = Recorder::start();
     let checked = |rule: Value| {
         let rules = [rule, json!({ "allow": "authenticated" })];
-        let builder = Sidegate::before(&app).users(&Users::one("alice", "secret"));
+        let builder = Sidegate::before(&app).users(&Users::one("alice", "correct-horse"));
         let mut builder = rules.into_iter().fold(builder, Builder::rule);
         builder.run(&["check", "--config"]).succeeded().to_owned()
     };
@@ -105,7 +105,7 @@ fn check_shows_hosts_and_clients_where_a_rule_has_them() {
 fn check_warns_of_public_rules_that_take_what_others_protect_and_of_no_usual_exception() {
     let app = Recorder::start();
     let warnings = |rules: Value| -> Vec<String> {
-        let builder = Sidegate::before(&app).users(&Users::one("alice", "secret"));
+        let builder = Sidegate::before(&app).users(&Users::one("alice", "correct-horse"));
         let mut builder = rules.as_array().unwrap().iter().cloned().fold(builder, Builder::rule);
         let report: Value =
             serde_json::from_str(builder.run(&["check", "--output", "json", "--config"]).succeeded()).unwrap();
@@ -148,7 +148,7 @@ fn check_warns_of_public_rules_that_take_what_others_protect_and_of_no_usual_exc
 #[test]
 fn check_warns_of_rules_that_nobody_meets_of_paths_that_pass_and_of_an_app_that_is_us() {
     let app = Recorder::start();
-    let users = Users { lines: format!("alice:{}\n", sha("secret")), groups: Some("ops: alice\n".to_owned()) };
+    let users = Users { lines: format!("alice:{}\n", sha("correct-horse")), groups: Some("ops: alice\n".to_owned()) };
     let allow = json!({ "users": ["alice", "alcie"], "groups": ["ops", "opps"], "claims": { "scope": "x" } });
     let unmet = ["`alcie`", "`opps`", "passwords prove no claims"];
     let mut builder = Sidegate::before(&app)
@@ -234,7 +234,7 @@ fn a_hashed_password_is_a_line_that_serve_takes() {
 #[test]
 fn healthcheck_asks_the_admin_listener() {
     let app = Recorder::start();
-    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "secret")).start();
+    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "correct-horse")).start();
     let admin = sidegate.admin().to_string();
     command(&["healthcheck", "--admin", &admin], "").succeeded();
     command(&["healthcheck", "--admin", &admin, "--probe", "livez"], "").succeeded();
@@ -249,7 +249,7 @@ fn healthcheck_asks_the_admin_listener() {
     // The app is gone: not ready, and alive.
     drop(app);
     let absent = crate::support::Nothing::reserve();
-    let lonely = Sidegate::before(&absent).users(&Users::one("alice", "secret")).start();
+    let lonely = Sidegate::before(&absent).users(&Users::one("alice", "correct-horse")).start();
     let admin = lonely.admin().to_string();
     command(&["healthcheck", "--admin", &admin], "").assert_failed(1, &["503"]);
     command(&["healthcheck", "--admin", &admin, "--probe", "livez"], "").succeeded();

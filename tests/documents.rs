@@ -30,7 +30,7 @@ fn every_metric_is_documented_with_its_type_and_labels_and_no_other() {
     let sidegate = Sidegate::before(&app)
         .remote("corp", &issuer.name, json!({ "url": keys.url("/jwks") }))
         .remote("cluster", "https://cluster.test/", json!({ "token_review": true, "url": keys.url("/nothing") }))
-        .users(&Users::one("alice", "secret"))
+        .users(&Users::one("alice", "correct-horse"))
         .start();
     sidegate.wait_until_ready();
     assert_eq!(sidegate.curl("/").bearer(&issuer.token("bob")).send().status, 200);
@@ -55,7 +55,7 @@ fn every_metric_is_documented_with_its_type_and_labels_and_no_other() {
 #[test]
 fn every_field_of_the_access_log_is_documented_and_no_other() {
     let app = Recorder::start();
-    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "secret")).start();
+    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "correct-horse")).start();
     sidegate.get("/", &[]);
     let log = sidegate.access_log(1);
     let written: BTreeSet<_> = log[0].as_object().unwrap().keys().cloned().collect();

@@ -32,10 +32,10 @@ fn who_proves_who_they_are_reaches_the_app_and_nobody_else_does() {
             let claims = json!({ "email": "alice@example.com", "groups": ["staff", "admin"] });
             let token = issuer.token_with("alice", claims);
             sees(curl("/orders/7").bearer(&token).send(), "alice", Some("alice@example.com"), "staff,admin");
-            sees(curl("/orders/7").basic("bob", "secret").send(), "bob", None, "staff");
+            sees(curl("/orders/7").basic("bob", "correct-horse").send(), "bob", None, "staff");
             sees(curl("/admin").bearer(&token).send(), "alice", Some("alice@example.com"), "staff,admin");
 
-            let forbidden = curl("/admin").basic("bob", "secret").send();
+            let forbidden = curl("/admin").basic("bob", "correct-horse").send();
             forbidden.assert_refused(403, "rule_denied");
             let public = curl("/public").send();
             assert_eq!((public.status, &public.json()["user"]), (200, &Value::Null));
@@ -62,8 +62,8 @@ fn bad_credentials_never_reach_the_app() {
         ("not yet valid", bearer(with(json!({ "nbf": now() + 60 }))), "jwt_not_yet_valid"),
         ("wrong issuer", bearer(with(json!({ "iss": "https://evil.test/" }))), "jwt_issuer"),
         ("missing audience", bearer(with(json!({ "aud": null }))), "jwt_audience"),
-        ("wrong password", basic("bob", "wrong"), "password_wrong"),
-        ("unknown user", basic("mallory", "secret"), "password_wrong"),
+        ("wrong password", basic("bob", "wrong-horse"), "password_wrong"),
+        ("unknown user", basic("mallory", "correct-horse"), "password_wrong"),
     ];
     for (what, curl, reason) in cases {
         let answer = curl.send();
@@ -263,7 +263,7 @@ fn statuses_and_methods_pass_as_they_are() {
 
 /// `/public` for anyone, `/admin` for administrators, the rest for whoever is known; tokens and passwords.
 fn guarded(app: &impl App, issuer: &Issuer) -> Builder {
-    let users = Users::one("bob", "secret").and("carol", &sha("secret")).groups("staff: bob carol\n");
+    let users = Users::one("bob", "correct-horse").and("carol", &sha("correct-horse")).groups("staff: bob carol\n");
     Sidegate::before(app)
         .jwt(issuer)
         .users(&users)

@@ -79,12 +79,12 @@ fn the_app_does_not_see_the_credentials() {
     let builder = || {
         Sidegate::before(&app)
             .jwt(&issuer)
-            .users(&Users::one("alice", "secret"))
+            .users(&Users::one("alice", "correct-horse"))
             .rule(json!({ "path": "/public", "allow": "anyone" }))
             .rule(json!({ "allow": "authenticated" }))
     };
     let bearer = format!("Authorization: Bearer {}", issuer.token("alice"));
-    let basic = password("alice", "secret");
+    let basic = password("alice", "correct-horse");
     let sidegate = builder().start();
     for credentials in [&bearer, &basic] {
         for path in ["/", "/public"] {

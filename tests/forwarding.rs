@@ -22,7 +22,7 @@ fn each_rule_says_what_the_app_sees_of_the_credentials() {
         |path: &str, forward: Value| json!({ "path": path, "allow": "authenticated", "forward_credentials": forward });
     let sidegate = builder
         .jwt(&issuer)
-        .users(&Users::one("bob", "secret"))
+        .users(&Users::one("bob", "correct-horse"))
         .rule(rule("/strip", json!(false)))
         .rule(rule("/pass", json!(true)))
         .rule(rule("/signed", json!("signed")))
@@ -34,7 +34,7 @@ fn each_rule_says_what_the_app_sees_of_the_credentials() {
         .set(json!({ "identity": { "signed": { "audience": "app" }, "forward_credentials": "signed" } }))
         .start();
     let token = format!("Bearer {}", issuer.token("alice"));
-    let password = format!("Basic {}", STANDARD.encode("bob:secret"));
+    let password = format!("Basic {}", STANDARD.encode("bob:correct-horse"));
     let seen = |path: &str, value: &str| {
         assert_eq!(sidegate.get(path, &[&format!("Authorization: {value}")]).status, 200, "{path}");
         app.last_request().header_values("Authorization").into_iter().map(str::to_owned).collect::<Vec<_>>()
@@ -140,7 +140,7 @@ fn a_login_that_cannot_be_sent_is_reported_at_the_start_and_never_shown() {
 }
 
 fn users(builder: Builder) -> Builder {
-    builder.users(&Users::one("bob", "secret"))
+    builder.users(&Users::one("bob", "correct-horse"))
 }
 
 #[test]

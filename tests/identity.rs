@@ -64,8 +64,8 @@ fn no_spelling_of_an_identity_header_reaches_the_app() {
 #[test]
 fn a_header_is_removed_even_if_this_caller_has_no_value_for_it() {
     let app = Recorder::start();
-    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "secret")).start();
-    let credentials = format!("Authorization: Basic {}", STANDARD.encode("alice:secret"));
+    let sidegate = Sidegate::before(&app).users(&Users::one("alice", "correct-horse")).start();
+    let credentials = format!("Authorization: Basic {}", STANDARD.encode("alice:correct-horse"));
     sidegate.get("/", &[&credentials, "X-Forwarded-Email: root@example.com", "X-Forwarded-Groups: admin"]);
     let request = app.only_request();
     assert_eq!(request.header("X-Forwarded-User"), Some("alice"));

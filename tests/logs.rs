@@ -71,10 +71,10 @@ fn a_line_cannot_be_forged() {
 fn combined_is_the_format_of_nginx_to_the_byte_but_for_the_query() {
     let app = Recorder::start();
     let sidegate = Sidegate::before(&app)
-        .users(&Users::one("alice", "secret"))
+        .users(&Users::one("alice", "correct-horse"))
         .set(json!({ "log": { "access": "combined" } }))
         .start();
-    let credentials = password("alice", "secret");
+    let credentials = password("alice", "correct-horse");
     sidegate.get("/a?b=c", &[&credentials, "User-Agent: test/1.0 \"quoted\" \\ é", "Referer: http://r.test/"]);
     sidegate.get("/", &[]);
     H2::connect(&sidegate).send("GET", "/", &[], b"");

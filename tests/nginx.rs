@@ -21,11 +21,11 @@ fn who_proves_who_they_are_reaches_nginx_and_nobody_else_does() {
                 "host": sidegate.address().to_string(), "authorization": "", "cookie": "a=1",
             })
         );
-        assert_eq!(curl("/whoami").basic("bob", "secret").send().json()["user"], "bob");
+        assert_eq!(curl("/whoami").basic("bob", "correct-horse").send().json()["user"], "bob");
         assert_eq!(curl("/whoami").header("X-Forwarded-User: root").send().status, 401);
-        assert_eq!(curl("/whoami").basic("bob", "wrong").send().status, 401);
+        assert_eq!(curl("/whoami").basic("bob", "wrong-horse").send().status, 401);
         assert_eq!(curl("/whoami").bearer(&issuer.impostor().token("alice")).send().status, 401);
-        curl("/files/secret.txt").basic("bob", "secret").send().assert_refused(403, "rule_denied");
+        curl("/files/secret.txt").basic("bob", "correct-horse").send().assert_refused(403, "rule_denied");
     }
     let expected = vec!["GET /whoami"; 4];
     until("nginx to have written its log", || (app.seen() == expected).then_some(()));
@@ -94,7 +94,7 @@ fn no_hostile_request_is_two_requests_to_nginx() {
 fn guarded(app: &impl App, issuer: &Issuer) -> Builder {
     Sidegate::before(app)
         .jwt(issuer)
-        .users(&Users::default().and("bob", &bcrypt("secret")))
+        .users(&Users::default().and("bob", &bcrypt("correct-horse")))
         .rule(json!({ "path": "/public", "allow": "anyone" }))
         .rule(json!({ "path": "/files/**", "allow": { "groups": ["admin"] } }))
         .rule(json!({ "allow": "authenticated" }))

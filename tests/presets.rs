@@ -152,7 +152,7 @@ fn what_does_not_fit_into_a_header_is_refused_and_the_reason_says_so() {
     assert_eq!(app.requests().len(), 2);
     // Of a user that is known before anybody calls.
     let groups: String = (0..1000).map(|n| format!("a-group-{n}: bob\n")).collect();
-    let refused = Sidegate::before(&app).users(&Users::one("bob", "secret").groups(&groups)).refuse();
+    let refused = Sidegate::before(&app).users(&Users::one("bob", "correct-horse").groups(&groups)).refuse();
     refused.assert_failed(64, &["user `bob`", "8 KiB"]);
 }
 
@@ -191,13 +191,13 @@ fn alice(issuer: &Issuer) -> String {
 }
 
 fn bob() -> String {
-    format!("Authorization: Basic {}", STANDARD.encode("bob:secret"))
+    format!("Authorization: Basic {}", STANDARD.encode("bob:correct-horse"))
 }
 
 fn before(app: &impl crate::support::App, issuer: &Issuer, identity: Value) -> Sidegate {
     Sidegate::before(app)
         .jwt(issuer)
-        .users(&Users::one("bob", "secret").groups("staff: bob\nsales: bob\n"))
+        .users(&Users::one("bob", "correct-horse").groups("staff: bob\nsales: bob\n"))
         .rule(json!({ "path": "/public", "allow": "anyone" }))
         .rule(json!({ "allow": "authenticated" }))
         .set(json!({ "identity": identity }))

@@ -205,14 +205,14 @@ fn a_key_that_cannot_sign_is_reported_at_the_start() {
 fn signing(builder: Builder, issuer: &Issuer, signed: Value) -> Builder {
     builder
         .jwt(issuer)
-        .users(&Users::one("bob", "secret").groups("sales: bob\n"))
+        .users(&Users::one("bob", "correct-horse").groups("sales: bob\n"))
         .rule(json!({ "path": "/public", "allow": "anyone" }))
         .rule(json!({ "allow": "authenticated" }))
         .set(json!({ "identity": { "signed": signed } }))
 }
 
 fn bob() -> String {
-    format!("Authorization: Basic {}", STANDARD.encode("bob:secret"))
+    format!("Authorization: Basic {}", STANDARD.encode("bob:correct-horse"))
 }
 
 fn decoded(token: &str, part: usize) -> Value {

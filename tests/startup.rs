@@ -56,7 +56,7 @@ fn a_certificate_must_be_valid_and_belong_to_its_key() {
 fn a_users_file_is_read_to_its_last_line() {
     let app = Recorder::start();
     let lines = [
-        format!("alice:{}", sha("secret")),
+        format!("alice:{}", sha("correct-horse")),
         "# a comment".to_owned(),
         "no colon".to_owned(),
         "bob:hunter2".to_owned(),
@@ -76,7 +76,7 @@ fn a_users_file_is_read_to_its_last_line() {
         assert!(!finished.stderr.contains(secret), "{secret} is shown: {}", finished.stderr);
     }
 
-    let builder = usable(&app).users(&Users::one("alice", "secret").groups("admin: alice\nno colon here\n"));
+    let builder = usable(&app).users(&Users::one("alice", "correct-horse").groups("admin: alice\nno colon here\n"));
     let groups = builder.path("groups").display().to_string();
     builder.refuse().assert_failed(64, &[&format!("{groups}:2")]);
 }
@@ -202,7 +202,7 @@ fn the_environment_and_flags_win_over_the_file() {
         .env("SIDEGATE__UPSTREAM__ADDRESS", &format!("http://{}", app.address()))
         .env("SIDEGATE__LOG__ACCESS", "json")
         .start();
-    assert_eq!(sidegate.curl("/").basic("alice", "secret").send().status, 200);
+    assert_eq!(sidegate.curl("/").basic("alice", "correct-horse").send().status, 200);
     assert_eq!(sidegate.access_log(1)[0]["response_code"], 200);
 
     let finished = usable(&app).env("SIDEGATE__UPSTREM__ADDRESS", "http://127.0.0.1:1").refuse();
@@ -213,11 +213,11 @@ fn the_environment_and_flags_win_over_the_file() {
 fn one_worker_means_few_threads() {
     let app = Recorder::start();
     let sidegate = usable(&app).start();
-    assert_eq!(sidegate.curl("/").basic("alice", "secret").send().status, 200);
+    assert_eq!(sidegate.curl("/").basic("alice", "correct-horse").send().status, 200);
     assert!(sidegate.threads() <= 8, "{} threads", sidegate.threads());
 }
 
 /// A configuration with which it would start.
 fn usable(app: &Recorder) -> Builder {
-    Sidegate::before(app).users(&Users::one("alice", "secret"))
+    Sidegate::before(app).users(&Users::one("alice", "correct-horse"))
 }

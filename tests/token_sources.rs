@@ -235,7 +235,7 @@ fn a_page_of_another_origin_opens_no_websocket_with_what_the_browser_adds_by_its
     let sources = json!([{ "header": "Authorization" }, { "cookie": "token" }, { "query": "token" }]);
     let trusted = json!({ "auth": { "trusted_origins": ["https://trusted.example"] } });
     let (sidegate, app, issuer) =
-        before(echo(), sources, |builder| builder.users(&Users::one("bob", "secret")).set(trusted));
+        before(echo(), sources, |builder| builder.users(&Users::one("bob", "correct-horse")).set(trusted));
     let token = issuer.token("alice");
     let cookie = format!("Cookie: token={token}\r\n");
     let basic = "Authorization: Basic Ym9iOnNlY3JldA==\r\n".to_owned();

@@ -364,7 +364,7 @@ fn guarded(app: &impl App) -> (Sidegate, Issuer) {
     let issuer = Issuer::new();
     let sidegate = Sidegate::before(app)
         .jwt(&issuer)
-        .users(&Users::one("bob", "secret"))
+        .users(&Users::one("bob", "correct-horse"))
         .rule(json!({ "path": "/admin/**", "allow": { "groups": ["admin"] } }))
         .rule(json!({ "allow": "authenticated" }))
         .start();

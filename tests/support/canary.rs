@@ -76,3 +76,44 @@ pub(super) fn remember(secret: &str) {
         }
     });
 }
+
+#[test]
+fn a_secret_that_was_sent_in_a_header_is_found_in_the_line_that_tells_it() {
+    let basic = STANDARD.encode("alice:battery-staple");
+    let ordinary = "INFO answered status=401 reason=password_wrong user=alice path=/orders";
+    for (header, value, secret) in [
+        ("Authorization", format!("Basic {basic}"), "battery-staple"),
+        ("authorization", format!("Basic {basic}"), &*basic),
+        ("Proxy-Authorization", "Bearer opaque-token-7".to_owned(), "opaque-token-7"),
+        ("X-Api-Token", "opaque-token-8".to_owned(), "opaque-token-8"),
+        ("Cookie", "theme=dark; session=cookie-value-9".to_owned(), "cookie-value-9"),
+    ] {
+        let line = format!("DEBUG looked at {secret:?} of somebody");
+        let log = format!("{ordinary}\n{line}\n{ordinary}");
+        SENT.take();
+        assert_eq!(told(&log), None, "{header} was not sent yet");
+        request(format!("GET /orders HTTP/1.1\r\n{header}: {value}\r\nAccept: text/html\r\n\r\nbody").as_bytes());
+        assert_eq!(told(&log), Some(line), "{header}: {value}");
+        assert_eq!(told(ordinary), None, "{header}: {value}");
+        SENT.take();
+        field(header, &value);
+        assert!(told(&log).is_some(), "{header} over HTTP/2");
+    }
+}
+
+#[test]
+fn what_looks_like_a_token_or_a_hash_is_found_although_nobody_sent_it() {
+    for mark in MARKS {
+        assert_eq!(told(&format!("INFO started\nWARN read {mark}abc\n")), Some(format!("WARN read {mark}abc")));
+    }
+    let hash = super::sha("battery-staple");
+    super::Users::default().and("alice", &hash);
+    assert_eq!(told(&format!("WARN users:1 {hash}")), Some(format!("WARN users:1 {hash}")));
+}
+
+#[test]
+fn what_is_no_secret_is_not_looked_for() {
+    field("Accept", "application/json");
+    field("Authorization", "Basic short");
+    assert_eq!(told("INFO GET application/json, Basic, short"), None);
+}

@@ -44,7 +44,7 @@ pub enum Unchecked {
     /// Every thread that may hash is hashing. Try again in a second or two.
     #[error("as many passwords as can be are being checked")]
     Overloaded,
-    /// Too many were wrong before it.
+    /// Too many were wrong before it. It was not looked at, or is not told to have been.
     #[error("too many passwords were wrong; the next one is looked at in {0:?}")]
     Throttled(Duration),
 }
@@ -83,7 +83,8 @@ impl Hashing {
     /// another: the permit moves into the thread and is free when the thread is.
     ///
     /// # Errors
-    /// When there is no thread for it, or too many passwords were wrong before it. No password was checked then.
+    /// When there is no thread for it, or too many passwords were wrong before it. It was not checked then, or was
+    /// wrong too.
     pub async fn run(&self, check: PasswordCheck, client: Option<IpAddr>) -> Result<Option<Arc<User>>, Unchecked> {
         self.run_with(check, client, PasswordCheck::run).await
     }
@@ -91,15 +92,18 @@ impl Hashing {
     /// Checks a password that is not slow ([`PasswordCheck::is_slow`]) on this thread.
     ///
     /// # Errors
-    /// Too many passwords were wrong before it. It was not checked then.
+    /// Too many passwords were wrong before it. It was not checked then, or was wrong too.
     pub fn run_now(&self, check: &PasswordCheck, client: Option<IpAddr>) -> Result<Option<Arc<User>>, Unchecked> {
-        let guess = self.throttle.guess(check.name(), client)?;
-        let user = check.run();
-        match user {
-            Some(_) => self.throttle.was_right(check.name(), client),
-            None => guess.wrong(),
-        }
-        Ok(user)
+        let has_guesses = self.throttle.has_guesses(client);
+        let outcome = self.throttle.guess(check.name(), client).map_err(Unchecked::from).map(|guess| {
+            let user = check.run();
+            match user {
+                Some(_) => self.throttle.was_right(check.name(), client),
+                None => guess.wrong(),
+            }
+            user
+        });
+        answer(outcome, has_guesses)
     }
 
     async fn run_with(
@@ -110,14 +114,20 @@ impl Hashing {
     ) -> Result<Option<Arc<User>>, Unchecked> {
         let Some(remember) = check.remember.clone() else { return self.run_now(&check, client) };
         let name: Box<str> = check.name().into();
-        let mut outcome = self.start(check, &remember, client, work)?;
-        // Without an outcome the thread has panicked.
-        let user = outcome.wait_for(Option::is_some).await.ok().and_then(|user| user.clone());
-        let user = user.ok_or(Unchecked::Overloaded)?;
-        if user.is_some() {
+        // Before the check, which may use up the last guess; and here, since who joins a check never guesses.
+        let has_guesses = self.throttle.has_guesses(client);
+        let outcome = match self.start(check, &remember, client, work) {
+            // Without an outcome the thread has panicked.
+            Ok(mut outcome) => {
+                let user = outcome.wait_for(Option::is_some).await.ok().and_then(|user| user.clone());
+                user.ok_or(Unchecked::Overloaded)
+            }
+            Err(why) => Err(why),
+        };
+        if let Ok(Some(_)) = outcome {
             self.throttle.was_right(&name, client);
         }
-        Ok(user)
+        answer(outcome, has_guesses)
     }
 
     /// Starts a check, or finds the one of the same credentials.
@@ -183,6 +193,18 @@ impl Drop for Place {
 impl From<Throttled> for Unchecked {
     fn from(Throttled(wait): Throttled) -> Self {
         Self::Throttled(wait)
+    }
+}
+
+/// What a client is told. One that had no guess left is told that and no more, unless the password was right: it would
+/// see by anything else, be it `Overloaded`, that the name is known at its address.
+fn answer(
+    outcome: Result<Option<Arc<User>>, Unchecked>,
+    has_guesses: Result<(), Throttled>,
+) -> Result<Option<Arc<User>>, Unchecked> {
+    match outcome {
+        Ok(Some(user)) => Ok(Some(user)),
+        Ok(None) | Err(_) => has_guesses.map_err(Unchecked::from).and(outcome),
     }
 }
 

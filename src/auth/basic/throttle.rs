@@ -8,8 +8,12 @@
 //! - The names are hashed under a key that no other process has; nobody can choose two that count as one.
 //! - A client is an IPv4 address or a /64 of IPv6, which is the least that one customer is given. Who comes through a
 //!   Unix socket, or a proxy that cannot name its client, has no address: then only the name counts.
-//! - A user is counted apart at a place from where he has logged in lately ([`Known`]), and nowhere else then.
+//! - A user is counted apart at a place from where he has logged in lately ([`Known`]), and not for the name then.
 //!   What is remembered ([`Cache`](super::cache::Cache)) never comes here.
+//! - At such a place a password is looked at even when its client has no guess left, or a stranger behind the same
+//!   address could lock the user out. It counts for the client as far as the client has guesses left, and whoever asks
+//!   answers a wrong one as if it had not been looked at ([`Throttle::has_guesses`]): or the answer would tell which
+//!   names have an account.
 
 use std::{
     fmt,
@@ -59,8 +63,8 @@ struct Subject {
 /// Where a guess was counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Counted {
-    /// For the user at a place that is known.
-    Place,
+    /// For the user at a place that is known, and for the client if that had a guess left.
+    Place { client: bool },
     /// For the client and for the name.
     Apart,
 }
@@ -84,6 +88,12 @@ impl Throttle {
         Ok(Guess { throttle: self.clone(), subject, counted, added, wrong: false })
     }
 
+    /// Whether this client may guess, wherever it is and whatever the name.
+    pub(super) fn has_guesses(&self, client: Option<IpAddr>) -> Result<(), Throttled> {
+        let (key, now) = (network(client).map(|network| self.random.hash_one(network)), self.now());
+        refuse(self.counts().client_wait(key, now))
+    }
+
     /// Notes that `name` had the right password at this client.
     pub(super) fn was_right(&self, name: &str, client: Option<IpAddr>) {
         let (subject, now) = (self.subject(name, client), self.now());
@@ -91,10 +101,7 @@ impl Throttle {
     }
 
     fn subject(&self, name: &str, client: Option<IpAddr>) -> Subject {
-        let network = client.map(|address| match address.to_canonical() {
-            IpAddr::V4(address) => u128::from(u32::from(address)),
-            IpAddr::V6(address) => u128::from(address) >> 64 << 64,
-        });
+        let network = network(client);
         Subject {
             user: self.random.hash_one(name),
             client: network.map(|network| self.random.hash_one(network)),
@@ -139,20 +146,22 @@ impl Counts {
 
     /// Counts a guess, unless there were too many.
     fn guess(&mut self, subject: Subject, now: u64) -> Result<Counted, Throttled> {
+        let client_wait = self.client_wait(subject.client, now);
         let Self { clients, users } = self;
+        let client = clients.as_mut().zip(subject.client);
         if let (Some((_, known)), Some(place)) = (users.as_mut(), subject.place)
             && let Some((rate, end)) = known.get(subject.user, place, now)
         {
             refuse(rate.wait(*end, now))?;
             *end = rate.add(*end, now);
-            return Ok(Counted::Place);
+            let client = client.filter(|_| client_wait == 0).map(|(clients, key)| clients.add(key, now));
+            return Ok(Counted::Place { client: client.is_some() });
         }
-        let mut client = clients.as_mut().zip(subject.client);
         let user = users.as_mut().map(|(names, _)| names);
-        refuse(client.as_ref().map_or(0, |(clients, key)| clients.wait(*key, now)))?;
+        refuse(client_wait)?;
         refuse(user.as_ref().map_or(0, |names| names.wait(subject.user, now)))?;
-        if let Some((clients, key)) = &mut client {
-            clients.add(*key, now);
+        if let Some((clients, key)) = client {
+            clients.add(key, now);
         }
         if let Some(names) = user {
             names.add(subject.user, now);
@@ -160,24 +169,32 @@ impl Counts {
         Ok(Counted::Apart)
     }
 
+    /// How long the client with this key has no guess left. 0 = it has.
+    fn client_wait(&self, key: Option<u64>, now: u64) -> u64 {
+        self.clients.as_ref().zip(key).map_or(0, |(clients, key)| clients.wait(key, now))
+    }
+
     /// Takes back a guess that was counted at `added`.
     fn take_back(&mut self, subject: Subject, counted: Counted, added: u64, now: u64) {
         let Self { clients, users } = self;
-        match (counted, users) {
-            (Counted::Place, Some((_, known))) => {
-                if let Some((rate, end)) = subject.place.and_then(|place| known.get(subject.user, place, now)) {
+        let client = match counted {
+            Counted::Place { client } => {
+                if let (Some((_, known)), Some(place)) = (users, subject.place)
+                    && let Some((rate, end)) = known.get(subject.user, place, now)
+                {
                     *end = rate.give_back(*end, added, now);
                 }
+                client
             }
-            (Counted::Place, None) => {}
-            (Counted::Apart, users) => {
-                if let (Some(clients), Some(key)) = (clients, subject.client) {
-                    clients.give_back(key, added, now);
-                }
+            Counted::Apart => {
                 if let Some((names, _)) = users {
                     names.give_back(subject.user, added, now);
                 }
+                true
             }
+        };
+        if let (true, Some(clients), Some(key)) = (client, clients, subject.client) {
+            clients.give_back(key, added, now);
         }
     }
 
@@ -186,6 +203,14 @@ impl Counts {
             known.remember(subject.user, place, now);
         }
     }
+}
+
+/// What counts as one client.
+fn network(client: Option<IpAddr>) -> Option<u128> {
+    client.map(|address| match address.to_canonical() {
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        IpAddr::V6(address) => u128::from(address) >> 64 << 64,
+    })
 }
 
 fn refuse(wait: u64) -> Result<(), Throttled> {

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::auth::basic::{Credentials, Users, vectors};
+use crate::auth::basic::{Credentials, Users, cache::Cache, vectors};
 
 const CLIENT: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
@@ -41,6 +41,10 @@ struct Held {
 
 /// Starts a check that hashes only when it is told to.
 async fn hold(hashing: &Hashing, check: PasswordCheck) -> Held {
+    hold_from(hashing, check, CLIENT).await
+}
+
+async fn hold_from(hashing: &Hashing, check: PasswordCheck, client: Option<IpAddr>) -> Held {
     let (started, has_started) = oneshot::channel();
     let (go_on, may_go_on) = mpsc::channel();
     let hashing = hashing.clone();
@@ -50,7 +54,7 @@ async fn hold(hashing: &Hashing, check: PasswordCheck) -> Held {
             may_go_on.recv().unwrap();
             check.run()
         };
-        hashing.run_with(check, CLIENT, work).await
+        hashing.run_with(check, client, work).await
     });
     has_started.await.unwrap();
     Held { go_on, outcome }
@@ -97,6 +101,36 @@ async fn the_same_credentials_are_checked_once_for_all_who_send_them_together() 
             assert_eq!(name(Ok(user)), Ok(expected.clone()));
         }
     }
+}
+
+#[tokio::test]
+async fn whether_a_check_is_shared_does_not_tell_who_has_an_account() {
+    assert!(!told_apart_by_sharing(|_| {}).await);
+    // If what stands for the credentials came from what the file has for the name, it is found.
+    let of_the_entry = |check: &mut PasswordCheck| {
+        if let (None, Some(remember)) = (&check.entry, &mut check.remember) {
+            remember.fingerprint = Cache::new().unwrap().fingerprint(&check.credentials);
+        }
+    };
+    assert!(told_apart_by_sharing(of_the_entry).await);
+}
+
+/// Whether two who send the same wrong password together share its check for one name and not for another.
+async fn told_apart_by_sharing(alter: fn(&mut PasswordCheck)) -> bool {
+    let mut shared = Vec::new();
+    for who in ["alice", "nobody"] {
+        let (users, hashing) = (users(), hashing(1));
+        let altered = || {
+            let mut check = check(&users, who, "wrong");
+            alter(&mut check);
+            check
+        };
+        let held = hold(&hashing, altered()).await;
+        shared.push(hashing.join(altered()).is_ok());
+        held.go_on.send(()).unwrap();
+        assert_eq!(name(held.outcome.await.unwrap()), Ok(None));
+    }
+    shared[0] != shared[1]
 }
 
 #[tokio::test]
@@ -223,6 +257,41 @@ async fn everybody_who_waited_for_a_right_password_is_known_from_then_on() {
         let outcome = hashing.run(check(&users, "alice", "wrong too"), client).await;
         assert_eq!(outcome.is_ok(), looked_at, "{client:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_without_a_guess_left_is_told_the_same_of_every_name_unless_the_password_is_right() {
+    let failures = config::Failures { per_client: 3, per_user: 100, ..Default::default() };
+    let (users, hashing) = (users(), Hashing::with(1, &failures));
+    assert!(hashing.run(check(&users, "alice", "correct horse"), CLIENT).await.unwrap().is_some());
+    for i in 0..3 {
+        assert_eq!(name(hashing.run(check(&users, "alice", &i.to_string()), CLIENT).await), Ok(None));
+    }
+    let told = |outcome| matches!(outcome, Err(Unchecked::Throttled(wait)) if wait <= Duration::from_secs(20));
+    for who in ["alice", "bob", "nobody"] {
+        assert!(told(hashing.run(check(&users, who, "wrong"), CLIENT).await), "{who}");
+        assert!(told(hashing.run_now(&check(&users, who, "wrong"), CLIENT)), "{who} at once");
+    }
+    free(&hashing).await;
+    // Who comes while the thread is busy is told nothing else, nor who joins a check of somebody else.
+    let elsewhere = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    let held = hold_from(&hashing, check(&users, "nobody", "wrong too"), elsewhere).await;
+    for who in ["alice", "bob", "nobody"] {
+        assert!(told(hashing.run(check(&users, who, "wrong"), CLIENT).await), "{who} while another is checked");
+    }
+    let joined = tokio::spawn({
+        let (hashing, check) = (hashing.clone(), check(&users, "nobody", "wrong too"));
+        async move { hashing.run_with(check, CLIENT, no_work).await }
+    });
+    tokio::task::yield_now().await;
+    held.go_on.send(()).unwrap();
+    assert_eq!(name(held.outcome.await.unwrap()), Ok(None));
+    assert!(told(joined.await.unwrap()));
+    // Another file has remembered nothing.
+    let users = self::users();
+    let right = hashing.run(check(&users, "alice", "correct horse"), CLIENT).await;
+    assert_eq!(name(right), Ok(Some("alice".to_owned())), "from where she is known");
+    assert!(told(hashing.run(check(&users, "bob", "correct horse"), CLIENT).await));
 }
 
 impl Hashing {

@@ -110,6 +110,22 @@ fn a_stranger_behind_the_address_of_a_user_has_no_more_guesses_than_elsewhere() 
 }
 
 #[test]
+fn guesses_where_users_are_known_count_for_the_client_as_well_while_it_has_some() {
+    let (throttle, client) = (throttle(20, 15), ip("192.0.2.1"));
+    for name in ["alice", "bob"] {
+        assert!(logs_in(&throttle, name, client, 0));
+    }
+    assert_eq!(wrong_guesses(&throttle, "alice", client, 0), 15);
+    assert_eq!(wrong_guesses(&throttle, "nobody", client, 0), 5, "what is left of twenty");
+    assert!(throttle.counts().client_wait(throttle.subject("", client).client, 0) > 0);
+    assert!(logs_in(&throttle, "bob", client, 0), "a stranger behind his address does not lock him out");
+    // Nor did that give the client a guess back, which it had not paid for.
+    assert_eq!(wrong_guesses(&throttle, "nobody", client, 0), 0);
+    assert_eq!(wrong_guesses(&throttle, "bob", client, 0), 15, "they are looked at, and not told to be");
+    assert_eq!(wrong_guesses(&throttle, "nobody", client, MINUTE / 20), 1, "nor do they cost the client any");
+}
+
+#[test]
 fn guesses_that_are_under_way_count() {
     let throttle = throttle(20, 0);
     let guess = |i: u32| throttle.guess(&format!("user{i}"), ip("192.0.2.1"));
