@@ -81,7 +81,8 @@ impl de::Error for Fault {
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        let remedy = closest(variant, known).map_or_else(String::new, |meant| format!("did you mean `{meant}`?"));
+        let kindred: Vec<_> = known.iter().copied().filter(|known| same_kind(variant, known)).collect();
+        let remedy = closest(variant, &kindred).map_or_else(String::new, |meant| format!("did you mean `{meant}`?"));
         Self::new(format!("`{variant}` is none of {}", quoted(known)), remedy)
     }
 
@@ -94,6 +95,14 @@ impl de::Error for Fault {
     fn missing_field(field: &'static str) -> Self {
         Self::missing(field)
     }
+}
+
+/// Whether both may be meant by one word: not where they are signature algorithms of two kinds. Who writes ES512 has a public
+/// key, and is not to be led to HS512, with which everybody could sign who has it.
+fn same_kind(word: &str, known: &str) -> bool {
+    const KINDS: [&str; 5] = ["RS", "PS", "ES", "HS", "ED"];
+    let kind = |name: &str| KINDS.iter().find(|kind| name.to_ascii_uppercase().starts_with(*kind));
+    kind(word).zip(kind(known)).is_none_or(|(one, other)| one == other)
 }
 
 impl fmt::Display for Fault {

@@ -74,6 +74,20 @@ fn times_of_an_issuer_that_defeat_their_purpose_are_refused() {
 }
 
 #[test]
+fn no_algorithm_is_suggested_that_makes_a_public_key_a_shared_secret() {
+    let told = |name: &str| {
+        let yaml = format!("auth: {{ jwt: [{{ algorithms: [{name}], keys: {{ file: a }} }}] }}\n{SMALLEST}");
+        Case::yaml(yaml).problems().concat()
+    };
+    for name in ["ES512", "es512", "ES5122", "PS265", "RS521"] {
+        let told = told(name);
+        assert!(told.contains("is none of") && !told.contains("did you mean `HS"), "{told}");
+    }
+    assert!(told("HS265").contains("did you mean `HS256`?"));
+    assert!(told("RS265").contains("did you mean `RS256`?"));
+}
+
+#[test]
 fn nothing_is_asked_of_a_clusters_tokens_that_would_not_be_looked_at() {
     let beside = "typ: at+jwt, max_lifetime: 1h, required_claims: { a: b }, algorithms: [RS256], subject_claim: a, groups_claim: b";
     let problems = |source: &str| {
