@@ -85,15 +85,10 @@ fn unproved(config: &Config) -> Vec<Problem> {
 }
 
 fn unproved_by_passwords(callers: &Callers, key: &str, found: &mut Vec<Problem>) {
-    for (name, asked) in
-        [("claims", !callers.claims.is_empty()), ("service_accounts", !callers.service_accounts.is_empty())]
-    {
-        if asked {
-            let what =
-                format!("passwords prove no {}, and no token is taken: nobody is let through", name.replace('_', " "));
-            let remedy = "ask for `users` or `groups`, or take tokens: `auth.jwt`, and `credentials` of the rule";
-            found.push(Problem::new(format!("{key}.{name}"), what, remedy));
-        }
+    if !callers.claims.is_empty() {
+        let what = "passwords prove no claims, and no token is taken: nobody is let through";
+        let remedy = "ask for `users` or `groups`, or take tokens: `auth.jwt`, and `credentials` of the rule";
+        found.push(Problem::new(format!("{key}.claims"), what, remedy));
     }
     for (name, list) in [("any", &callers.any), ("all", &callers.all)] {
         for (i, callers) in list.iter().enumerate() {
