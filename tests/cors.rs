@@ -50,29 +50,6 @@ fn a_preflight_that_passes_reaches_the_app_as_options_from_nobody() {
 }
 
 #[test]
-fn a_preflight_that_passes_shows_the_app_no_credentials_of_anybody() {
-    let (app, issuer) = (Recorder::start(), Issuer::new());
-    for forward in ["true", "file"] {
-        let builder = passing(&app, &issuer);
-        let login = builder.write("login", "Basic c2lkZWdhdGU6bWFkZS11cC1oZXJl\n");
-        let forward = if forward == "true" { json!(true) } else { json!({ "file": login }) };
-        let sources = json!([{ "header": "Authorization" }, { "header": "X-Api-Token" }]);
-        let sidegate = builder
-            .set(json!({ "identity": { "forward_credentials": forward } }))
-            .jwt_with(&Issuer::new().named("https://other.test/"), json!({ "token_from": sources }))
-            .start();
-        for mut ask in over_both(&sidegate) {
-            let sent =
-                [ORIGIN, PUT, ("X-Api-Token", "nobody-has-checked-it"), ("Authorization", "Bearer unchecked-too")];
-            assert_eq!(ask("OPTIONS", &sent, "").status, 200);
-            for name in ["authorization", "x-api-token"] {
-                assert_eq!(app.last_request().lookalikes(name), [""; 0], "{name}");
-            }
-        }
-    }
-}
-
-#[test]
 fn a_preflight_for_what_no_rule_is_about_does_not_pass() {
     let (app, issuer) = (Recorder::start(), Issuer::new());
     let sidegate = passing(&app, &issuer).start();

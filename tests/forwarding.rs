@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Builder, Issuer, Recorder, Sidegate, Users},
+    support::{Builder, H2, Issuer, Recorder, Sidegate, Users},
     websocket::{echo, handshake},
 };
 
@@ -158,4 +158,31 @@ fn an_app_that_sees_credentials_sees_none_under_another_spelling_of_their_header
     let seen = app.only_request();
     assert_eq!(seen.lookalikes("x-api-token"), [token.as_str()]);
     assert_eq!(seen.lookalikes("authorization"), [""; 0]);
+}
+
+#[test]
+fn a_preflight_that_passes_shows_the_app_no_credentials_of_anybody() {
+    let (app, issuer) = (Recorder::start(), Issuer::new());
+    for fixed in [false, true] {
+        let builder = Sidegate::before(&app);
+        let file = builder.write("login", &login());
+        let forward = if fixed { json!({ "file": file }) } else { json!(true) };
+        let sidegate = builder
+            .jwt_with(&issuer, json!({ "token_from": [{ "header": "Authorization" }, { "header": "X-Api-Token" }] }))
+            .set(json!({ "cors": { "preflight": "pass" }, "identity": { "forward_credentials": forward } }))
+            .start();
+        let sent = [("X-Api-Token", "nobody-has-checked-it"), ("Authorization", "Bearer unchecked-too")];
+        let page = [("Origin", "https://app.example.com"), ("Access-Control-Request-Method", "PUT")];
+        let fields = [sent, page].concat();
+        assert_eq!(H2::connect(&sidegate).send("OPTIONS", "/", &fields, b"").status, 200);
+        let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!("OPTIONS / HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
+        assert_eq!(sidegate.wire().send(request).answer().status, 200);
+        for request in &app.requests()[if fixed { 2 } else { 0 }..] {
+            for name in ["authorization", "x-api-token"] {
+                assert_eq!(request.lookalikes(name), [""; 0], "{name}");
+            }
+        }
+    }
+    assert_eq!(app.requests().len(), 4);
 }
