@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Answer, Builder, H2, Issuer, Recorder, Sidegate, Users},
+    support::{Answer, Builder, H2, Issuer, Recorder, Sidegate, Users, password},
     websocket::{echo, handshake},
 };
 
@@ -238,7 +238,7 @@ fn a_page_of_another_origin_opens_no_websocket_with_what_the_browser_adds_by_its
         before(echo(), sources, |builder| builder.users(&Users::one("bob", "correct-horse")).set(trusted));
     let token = issuer.token("alice");
     let cookie = format!("Cookie: token={token}\r\n");
-    let basic = "Authorization: Basic Ym9iOnNlY3JldA==\r\n".to_owned();
+    let basic = format!("{}\r\n", password("bob", "correct-horse"));
     let bearer = format!("Authorization: Bearer {token}\r\n");
     let ask = |target: &str, lines: &str| -> Answer { sidegate.wire().send(handshake(target, lines)).answer() };
     for origin in [
