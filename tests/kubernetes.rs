@@ -199,7 +199,7 @@ fn before(app: &Recorder, cluster: &ApiServer) -> Builder {
 /// Starts it, and waits until it has the cluster's keys.
 fn start(builder: Builder) -> Sidegate {
     let sidegate = builder.start();
-    until("the cluster's keys", || (sidegate.ask_admin("/readyz").status == 200).then_some(()));
+    sidegate.wait_until_ready();
     sidegate
 }
 

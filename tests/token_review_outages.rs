@@ -25,21 +25,26 @@ fn without_an_answer_a_token_is_neither_good_nor_bad() {
         Mood::Fails(429),
         Mood::Babbles(200),
         Mood::Babbles(201),
+        Mood::Complains,
         Mood::Hangs,
     ];
     for mood in moods {
         cluster.set_mood(mood);
-        let answer = ask(&sidegate, "a-good-token");
+        let answer = sidegate.get_with_token("a-good-token");
         assert_eq!((answer.status, answer.reason().as_deref()), (503, Some("review_unavailable")), "{mood:?}");
         assert_eq!(answer.header("Retry-After"), Some("1"), "{mood:?}");
         cluster.set_mood(Mood::Answers);
         // For a second nobody asks, and then it is as before.
-        until(&format!("an answer after {mood:?}"), || (ask(&sidegate, "a-good-token").status == 200).then_some(()));
+        until(&format!("an answer after {mood:?}"), || {
+            (sidegate.get_with_token("a-good-token").status == 200).then_some(())
+        });
     }
     let metrics = sidegate.metrics();
-    assert_eq!(metrics.sum("sidegate_token_reviews_total", &[("result", "failed")]), 8.0);
+    assert_eq!(metrics.sum("sidegate_token_reviews_total", &[("result", "failed")]), 9.0);
     assert_eq!(app.requests().len(), moods.len());
-    for said in ["no answer to a token review", "500 Internal Server Error", "not a TokenReview: line 1"] {
+    for said in
+        ["no answer to a token review", "500 Internal Server Error", "not a TokenReview: line 1", "what is ***?"]
+    {
         assert!(sidegate.log().contains(said), "{said}");
     }
 }
@@ -50,37 +55,37 @@ fn a_stale_answer_is_better_than_none_where_it_may_be() {
     let stale = json!({ "cache": "100ms", "max_stale": "60s", "timeout": "1s" });
     let sidegate = before(&app, &cluster, stale).start();
     cluster.knows("a-good-token", CHECKOUT);
-    assert_eq!(ask(&sidegate, "a-good-token").status, 200);
+    assert_eq!(sidegate.get_with_token("a-good-token").status, 200);
     for mood in [Mood::IsDown, Mood::Fails(500), Mood::Hangs] {
         cluster.set_mood(mood);
         let failed = || sidegate.metrics().sum("sidegate_token_reviews_total", &[("result", "failed")]);
         let before = failed();
         until("it to be asked in vain", || {
-            assert_eq!(ask(&sidegate, "a-good-token").status, 200, "{mood:?}");
+            assert_eq!(sidegate.get_with_token("a-good-token").status, 200, "{mood:?}");
             (failed() > before).then_some(())
         });
         // From now on it is left alone for a while, and nobody waits for it.
         let (start, vain) = (Instant::now(), failed());
         for _ in 0..20 {
-            assert_eq!(ask(&sidegate, "a-good-token").status, 200, "{mood:?}");
+            assert_eq!(sidegate.get_with_token("a-good-token").status, 200, "{mood:?}");
         }
         let most = start.elapsed().as_secs_f64() / 5.0 + 1.0;
         assert!(failed() - vain <= most, "{mood:?}: asked {} times in {:?}", failed() - vain, start.elapsed());
         // Of whom nothing is known, nothing can be said.
-        ask(&sidegate, &format!("unknown-token-{mood:?}")).assert_refused(503, "review_unavailable");
+        sidegate.get_with_token(&format!("unknown-token-{mood:?}")).assert_refused(503, "review_unavailable");
         cluster.set_mood(Mood::Answers);
         let asked = cluster.questions();
         until("it to be asked again", || {
-            assert_eq!(ask(&sidegate, "a-good-token").status, 200);
+            assert_eq!(sidegate.get_with_token("a-good-token").status, 200);
             (cluster.questions() > asked).then_some(())
         });
     }
     cluster.forgets("a-good-token");
-    until("the token to be refused", || (ask(&sidegate, "a-good-token").status == 401).then_some(()));
+    until("the token to be refused", || (sidegate.get_with_token("a-good-token").status == 401).then_some(()));
     // What was refused since then is not as it was, when nobody can say how it is now.
     cluster.set_mood(Mood::IsDown);
     until("the refusal to be over", || {
-        let answer = ask(&sidegate, "a-good-token");
+        let answer = sidegate.get_with_token("a-good-token");
         assert!(matches!(answer.status, 401 | 503), "{}", answer.status);
         (answer.status == 503).then_some(())
     });
@@ -92,11 +97,11 @@ fn a_stale_answer_is_not_for_ever_and_needs_to_be_allowed() {
     cluster.knows("a-good-token", CHECKOUT);
     for settings in [json!({ "cache": "1s" }), json!({ "cache": "500ms", "max_stale": "500ms" })] {
         let sidegate = before(&app, &cluster, settings.clone()).start();
-        assert_eq!(ask(&sidegate, "a-good-token").status, 200);
+        assert_eq!(sidegate.get_with_token("a-good-token").status, 200);
         cluster.set_mood(Mood::IsDown);
         let start = Instant::now();
         until("the answer to be over", || {
-            let answer = ask(&sidegate, "a-good-token");
+            let answer = sidegate.get_with_token("a-good-token");
             (answer.status != 200).then(|| answer.assert_refused(503, "review_unavailable"))
         });
         assert!(start.elapsed() < Duration::from_secs(10), "{settings}: {:?}", start.elapsed());
@@ -119,22 +124,22 @@ fn nobody_else_waits_for_a_slow_api_server_and_not_too_many_do() {
         cluster.knows(token, CHECKOUT);
     }
     cluster.knows("of-somebody-for-long", CHECKOUT);
-    assert_eq!(ask(&sidegate, "of-somebody-for-long").status, 200);
+    assert_eq!(sidegate.get_with_token("of-somebody-for-long").status, 200);
     cluster.set_mood(Mood::Hangs);
     let answers: Vec<Answer> = thread::scope(|scope| {
-        let clients: Vec<_> = tokens.iter().map(|token| scope.spawn(|| ask(&sidegate, token))).collect();
+        let clients: Vec<_> = tokens.iter().map(|token| scope.spawn(|| sidegate.get_with_token(token))).collect();
         sidegate.wait_for_metric_above("sidegate_auth_decisions_total", &[("reason", "overloaded")], 55.5);
         until("the API server to be busy", || (cluster.questions() == 25).then_some(()));
         // The rest of the places are for those who were somebody when they were last asked about.
         let old = scope.spawn(|| {
             until("an answer that is not remembered", || {
-                let answer = ask(&sidegate, "of-somebody-for-long");
+                let answer = sidegate.get_with_token("of-somebody-for-long");
                 (cluster.questions() == 26).then_some(answer)
             })
         });
         until("it to be asked about", || (cluster.questions() == 26).then_some(()));
         assert_eq!(sidegate.get("/public", &[]).status, 200);
-        assert_eq!(ask(&sidegate, &issuer.token("alice")).status, 200);
+        assert_eq!(sidegate.get_with_token(&issuer.token("alice")).status, 200);
         assert_eq!(sidegate.get("/", &[&password("bob", "builder-secret")]).status, 200);
         cluster.set_mood(Mood::Answers);
         assert_eq!(old.join().unwrap().status, 200);
@@ -157,8 +162,4 @@ fn before(app: &Recorder, cluster: &ApiServer, settings: Value) -> Builder {
         keys[key] = value.clone();
     }
     builder.jwt_with(&cluster.issuer, json!({ "issuer": null, "keys": keys }))
-}
-
-fn ask(sidegate: &Sidegate, token: &str) -> Answer {
-    sidegate.get("/", &[&format!("Authorization: Bearer {token}")])
 }

@@ -5,11 +5,10 @@ use std::{
     io::{Read, Write},
     net::TcpListener,
     os::unix::net::UnixListener,
-    sync::Arc,
     thread,
 };
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::pem::PemObject};
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -103,14 +102,7 @@ fn an_app_that_cannot_prove_itself_is_not_asked() {
 #[test]
 fn a_tls_answer_that_is_cut_is_not_passed_on_as_a_whole_one() {
     let files = Files::new();
-    let pair = AUTHORITY.issue();
-    let certificates = rustls::pki_types::CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config =
-        config.with_no_client_auth().with_single_cert(certificates.map(Result::unwrap).collect(), key).unwrap();
-    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (config, listener) = (AUTHORITY.server_config(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for tcp in listener.incoming().map_while(Result::ok) {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use jsonwebtoken::Algorithm;
-use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::pem::PemObject};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::{
@@ -46,6 +46,8 @@ pub(crate) enum Mood {
     IgnoresAudiences,
     /// It answers this status, with a `Status` object.
     Fails(u16),
+    /// It is not content with a token that it knows, and repeats it.
+    Complains,
     /// It answers this status with something else than a TokenReview.
     Babbles(u16),
     /// It takes the question, and answers when its mood is another.
@@ -90,7 +92,7 @@ impl ApiServer {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         *shared.jwks.lock().unwrap() = issuer.jwks();
-        let (serving, config) = (shared.clone(), server_config());
+        let (serving, config) = (shared.clone(), AUTHORITY.server_config());
         thread::spawn(move || {
             for tcp in listener.incoming().map_while(Result::ok) {
                 if serving.stopped.load(Ordering::SeqCst) {
@@ -279,6 +281,10 @@ impl Shared {
                 let user = json!({ "username": account.user, "uid": "d9a2c0de", "groups": account.groups });
                 match mood {
                     Mood::IgnoresAudiences => json!({ "authenticated": true, "user": user }),
+                    Mood::Complains => {
+                        let error = format!("webhook: what is {token}?");
+                        json!({ "authenticated": true, "user": user, "audiences": common, "error": error })
+                    }
                     _ if common.is_empty() => nobody,
                     _ => json!({ "authenticated": true, "user": user, "audiences": common }),
                 }
@@ -324,13 +330,4 @@ fn question(body: &[u8]) -> Option<(String, Vec<String>)> {
 
 fn failure(code: u16) -> Value {
     json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "no", "code": code })
-}
-
-fn server_config() -> Arc<ServerConfig> {
-    let pair = AUTHORITY.issue();
-    let certificates = rustls::pki_types::CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(config.with_no_client_auth().with_single_cert(certificates.map(Result::unwrap).collect(), key).unwrap())
 }

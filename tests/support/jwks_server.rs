@@ -12,10 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
@@ -85,13 +82,7 @@ impl JwksServer {
 
     /// Not there yet.
     pub(crate) fn down() -> Self {
-        let pair = AUTHORITY.issue();
-        let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-        Self::over(Some(Arc::new(config)))
+        Self::over(Some(AUTHORITY.server_config()))
     }
 
     fn over(tls: Option<Arc<ServerConfig>>) -> Self {

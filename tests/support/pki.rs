@@ -1,9 +1,13 @@
 //! A certificate authority that lives as long as the test process, and what it signs.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 /// The authority that every test's client trusts, and none other.
@@ -37,13 +41,23 @@ impl Authority {
     }
 
     /// The same for rustls.
-    pub(crate) fn der(&self) -> rustls::pki_types::CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.certificate.der().clone()
     }
 
     /// A certificate for this machine and for `app.test`.
     pub(crate) fn issue(&self) -> Pair {
         self.sign(Self::server_params())
+    }
+
+    /// What TLS takes that shows such a certificate.
+    pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
+        let pair = self.issue();
+        let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
     }
 
     /// A certificate that was good once.
