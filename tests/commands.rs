@@ -5,7 +5,7 @@ use std::{fs, net::TcpListener};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use crate::support::{AUTHORITY, Builder, Issuer, Recorder, Sidegate, Users, command, sha};
+use crate::support::{AUTHORITY, Builder, Issuer, Recorder, Sidegate, Users, bcrypt_with_cost, command, sha};
 
 #[test]
 fn check_shows_what_would_be_served_and_no_secret() {
@@ -176,7 +176,7 @@ fn check_warns_of_what_a_rules_credentials_cannot_prove_and_of_tokens_for_others
     let mut builder = Sidegate::before(&app)
         .jwt(&issuer)
         .jwt_with(&Issuer::new().named("https://other.test/"), json!({ "audiences": null }))
-        .users(&Users::one("alice", "secret"))
+        .users(&Users::default().and("alice", &bcrypt_with_cost("correct-horse", 4)))
         .plaintext()
         .set(json!({ "listen": { "address": "0.0.0.0:0" } }))
         .rule(json!({ "path": "/a", "credentials": ["basic"], "allow": claims }))
