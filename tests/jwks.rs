@@ -67,7 +67,7 @@ fn keys_are_kept_over_a_restart_while_the_issuer_is_away() {
     let start = || before(&app, &issuer, &server, json!({ "store": folder.path() })).start();
     let sidegate = start();
     sidegate.wait_until_ready();
-    let kept = only_file(folder.path());
+    let kept = kept_in(folder.path());
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
     drop(sidegate);
 
@@ -108,10 +108,11 @@ fn kept_keys_that_are_too_old_are_not_used() {
     let (mut server, app, issuer) = (JwksServer::start(), Recorder::start(), Issuer::new());
     server.publish(&issuer.jwks());
     let folder = store();
-    before(&app, &issuer, &server, json!({ "store": folder.path() })).start().wait_until_ready();
+    let sidegate = before(&app, &issuer, &server, json!({ "store": folder.path() })).start();
+    let file = kept_in(folder.path());
+    drop(sidegate);
     server.stop();
     // As if it had been fetched so many seconds ago.
-    let file = only_file(folder.path());
     let fetched = |ago: u64| {
         let mut kept: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         kept["fetched"] = json!(now() - ago);
@@ -140,12 +141,13 @@ fn nothing_else_than_the_issuers_own_kept_keys_is_used() {
     server.put("/theirs", Reply::json(&theirs.jwks()));
     let (our_store, their_store) = (store(), store());
     let start = |server: &JwksServer, store: &Path| before(&app, &ours, server, json!({ "store": store })).start();
-    start(&server, our_store.path()).wait_until_ready();
     let settings = json!({ "url": server.url("/theirs"), "store": their_store.path() });
-    Sidegate::before(&app).remote("theirs", &theirs.name, settings).start().wait_until_ready();
+    let both =
+        [start(&server, our_store.path()), Sidegate::before(&app).remote("theirs", &theirs.name, settings).start()];
+    let (ours_kept, theirs_kept) = (kept_in(our_store.path()), kept_in(their_store.path()));
+    drop(both);
     server.stop();
 
-    let (ours_kept, theirs_kept) = (only_file(our_store.path()), only_file(their_store.path()));
     let good = fs::read(&ours_kept).unwrap();
     let foreign = fs::read(&theirs_kept).unwrap();
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
@@ -351,6 +353,15 @@ fn before(app: &Recorder, issuer: &Issuer, server: &JwksServer, mut keys: Value)
 
 fn store() -> TempDir {
     tempfile::Builder::new().prefix("store-").tempdir().unwrap()
+}
+
+/// The file in this folder that has keys in it, once they are kept there, which is a moment after they are used.
+fn kept_in(folder: &Path) -> PathBuf {
+    let whole = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    until("the keys to be kept", || {
+        let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.next().filter(|path| whole(path) && files.next().is_none())
+    })
 }
 
 /// The one file in this folder.
