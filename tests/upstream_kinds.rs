@@ -92,7 +92,9 @@ fn an_app_that_cannot_prove_itself_is_not_asked() {
         assert_eq!(sidegate.access_log(1)[0]["response_code_details"], "upstream_tls");
         until("the cause in the log", || sidegate.log().contains("cannot be reached over TLS").then_some(()));
     }
-    assert_eq!(plain.requests().len(), 0);
+    // What it was sent are the beginnings of a handshake, random bytes, which end like a head once in some fifty times.
+    let asked = plain.requests().into_iter().filter(|request| request.line.contains("HTTP/1.1"));
+    assert_eq!(asked.collect::<Vec<_>>().len(), 0);
     let absent = Nothing::reserve();
     let sidegate = https(&absent.address().to_string(), &files, json!({}));
     let sidegate = sidegate.set(json!({ "upstream": { "connect_timeout": "200ms" } })).start();

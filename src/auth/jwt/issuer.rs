@@ -47,7 +47,7 @@ pub(super) struct Issuer {
     /// What proves them.
     pub(super) proof: Proof,
     terms: Terms,
-    /// Where its tokens may be, by the places in [`Issuers::sources`].
+    /// Where its tokens may be, by the places in `Issuers::sources`.
     sources: Vec<usize>,
 }
 
