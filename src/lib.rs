@@ -35,6 +35,8 @@ pub mod tls;
 
 pub mod origin;
 
+pub mod http1;
+
 pub mod exchange;
 pub mod fields;
 pub mod stack;

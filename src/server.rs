@@ -37,6 +37,7 @@ use self::{
 use crate::{
     config,
     exchange::Exchange,
+    http1::head,
     origin::{Client, Trust},
     reason::Reason,
     stack::HttpService,
@@ -45,11 +46,9 @@ use crate::{
 };
 
 mod activity;
-mod chunks;
 mod drive;
 mod fields;
 mod gate;
-mod head;
 mod inspect;
 mod listener;
 mod peer;

@@ -6,7 +6,7 @@ use http::{
     uri::Scheme,
 };
 
-use super::head::{Limits, length, trim};
+use crate::http1::head::{Limits, length, trim};
 use crate::reason::Reason;
 
 /// Looks at the fields of a request of HTTP/2, and takes the blanks off the ends of their values: browsers and apps on

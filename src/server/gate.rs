@@ -14,10 +14,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
     activity::Activity,
-    head::{self, Limits},
     inspect::{Inspector, Next},
 };
-use crate::reason::Reason;
+use crate::{
+    http1::head::{self, Limits},
+    reason::Reason,
+};
 
 /// What a client may send ahead while it is not known which protocol it speaks next, in bytes.
 const AHEAD: usize = 64 * 1024;

@@ -1,11 +1,13 @@
 //! Follows the requests of an HTTP/1 connection, so that it is known where each begins, and that each is well-formed
 //! before anything else gets to see it. Pure: it is given bytes, and says what they are.
 
-use super::{
-    chunks::Chunks,
-    head::{Framing, Limits, Scan},
+use crate::{
+    http1::{
+        chunks::Chunks,
+        head::{Framing, Limits, Scan},
+    },
+    reason::Reason,
 };
-use crate::reason::Reason;
 
 /// What comes after the bytes that may be passed on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,7 +87,13 @@ impl Inspector {
                     }
                 }
                 State::Chunked(chunks) => {
-                    let (here, result) = chunks.read(rest);
+                    if let Chunks::Data { left } = chunks {
+                        let here = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                        chunks.pass(here);
+                        passed += here;
+                        continue;
+                    }
+                    let (here, result) = chunks.follow(rest);
                     passed += here;
                     if result.is_err() {
                         return (passed, Next::Broken);

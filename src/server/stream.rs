@@ -143,7 +143,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::server::head::Limits;
+    use crate::http1::head::Limits;
 
     /// What the library makes of `bytes` behind the gate: its answers, 200 to what it takes for a request, and 403 to what
     /// the gate has refused.

@@ -4,7 +4,7 @@ use super::head::{is_control, is_token};
 
 /// Where in a chunked body one is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Chunks {
+pub enum Chunks {
     /// In a size, after so many digits.
     Size { digits: u8, size: u64 },
     /// In an extension of so many bytes.
@@ -33,33 +33,44 @@ pub(super) enum Chunks {
 
 /// The body is not what RFC 9112 calls chunked.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Broken;
+pub struct Broken;
 
 /// The longest extension of a chunk, in bytes. Nobody uses them, and they are read byte by byte.
 const LONGEST_EXTENSION: u16 = 256;
 
 impl Chunks {
     /// The start of a body.
-    pub(super) const START: Self = Self::Size { digits: 0, size: 0 };
+    pub const START: Self = Self::Size { digits: 0, size: 0 };
 
-    /// Follows the body through `bytes`, to its end or theirs: how many of them are the body's, and whether it broke there.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, Result<(), Broken>) {
+    /// Follows the framing through `bytes`: to the next content, to the start of the trailer section, to the end of the
+    /// body, or to theirs. How many of them that are, and whether it broke there.
+    pub fn follow(&mut self, bytes: &[u8]) -> (usize, Result<(), Broken>) {
         let mut at = 0;
-        while at < bytes.len() && *self != Self::Done {
-            if let Self::Data { left } = self {
-                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - at);
-                *left -= here as u64;
-                at += here;
-                if *left == 0 {
-                    *self = Self::DataCr;
-                }
-                continue;
-            }
+        while at < bytes.len() && !matches!(self, Self::Data { .. } | Self::Done) {
             let Some(next) = self.after(bytes[at]) else { return (at, Err(Broken)) };
+            let trailers = matches!(self, Self::SizeEnd { size: 0 });
             *self = next;
             at += 1;
+            if trailers {
+                break;
+            }
         }
         (at, Ok(()))
+    }
+
+    /// So many bytes of the content that is next have passed.
+    pub fn pass(&mut self, bytes: usize) {
+        if let Self::Data { left } = self {
+            *left = left.saturating_sub(bytes as u64);
+            if *left == 0 {
+                *self = Self::DataCr;
+            }
+        }
+    }
+
+    /// Whether the content is over, and the end is not reached.
+    pub fn is_in_trailers(&self) -> bool {
+        matches!(self, Self::Line | Self::Name | Self::Value | Self::ValueEnd | Self::End)
     }
 
     fn after(self, byte: u8) -> Option<Self> {
@@ -111,9 +122,20 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> (usize, Result<(), Broken>, bool) {
-        let mut chunks = Chunks::START;
-        let (read, result) = chunks.read(body.as_bytes());
-        (read, result, chunks == Chunks::Done)
+        let (mut chunks, mut at) = (Chunks::START, 0);
+        loop {
+            let rest = &body.as_bytes()[at..];
+            let (followed, result) = chunks.follow(rest);
+            at += followed;
+            if result.is_err() || at == body.len() || chunks == Chunks::Done {
+                return (at, result, chunks == Chunks::Done);
+            }
+            if let Chunks::Data { left } = chunks {
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(body.len() - at);
+                chunks.pass(here);
+                at += here;
+            }
+        }
     }
 
     #[test]

@@ -10,16 +10,16 @@ use crate::reason::Reason;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub struct Limits {
     /// From the request line to the empty line, in bytes.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// Header lines.
-    pub(super) lines: usize,
+    pub lines: usize,
 }
 
 /// Where the body ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// After so many bytes.
     Length(u64),
     /// After the last chunk.
@@ -28,17 +28,17 @@ pub(super) enum Framing {
 
 /// What a good head says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Head {
+pub struct Head {
     /// How long it is.
-    pub(super) bytes: usize,
-    pub(super) framing: Framing,
+    pub bytes: usize,
+    pub framing: Framing,
     /// Whether it asks for another protocol: what follows it may be no HTTP.
-    pub(super) upgrade: bool,
+    pub upgrade: bool,
 }
 
 /// A head that is arriving: what its lines so far say.
 #[derive(Debug, Default)]
-pub(super) struct Scan {
+pub struct Scan {
     /// Where the first line begins that has not been looked at.
     start: usize,
     /// How far the end of that line has been searched for.
@@ -59,7 +59,7 @@ impl Scan {
     ///
     /// # Errors
     /// `framing_invalid`, `path_ambiguous`, `header_invalid` or `header_too_large`, as soon as it shows.
-    pub(super) fn read(&mut self, bytes: &[u8], limits: Limits) -> Result<Option<Head>, Reason> {
+    pub fn read(&mut self, bytes: &[u8], limits: Limits) -> Result<Option<Head>, Reason> {
         while let Some(found) = memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + found;
             let line = bytes[self.start..end].strip_suffix(b"\r").ok_or(Reason::FramingInvalid)?;
@@ -153,7 +153,7 @@ impl Scan {
 
 /// A head that stands in for a bad one, so that the refusal takes the way of every answer. It says of the bad one's
 /// request line what is safe to repeat in a log.
-pub(super) fn stand_in(bad: &[u8]) -> Vec<u8> {
+pub fn stand_in(bad: &[u8]) -> Vec<u8> {
     /// What a log line has room for.
     const LONGEST: usize = 2048;
     let line = bad.strip_prefix(b"\r\n").unwrap_or(bad);
@@ -169,7 +169,7 @@ pub(super) fn stand_in(bad: &[u8]) -> Vec<u8> {
 }
 
 /// A length as everybody reads it: digits, and no zero before them that makes it octal to some.
-pub(super) fn length(value: &[u8]) -> Option<u64> {
+pub fn length(value: &[u8]) -> Option<u64> {
     let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
     if !digits || (value[0] == b'0' && value.len() > 1) {
         return None;
@@ -178,7 +178,7 @@ pub(super) fn length(value: &[u8]) -> Option<u64> {
 }
 
 /// Whether a byte may be part of a name (RFC 9110 section 5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
+pub const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
@@ -187,7 +187,7 @@ pub(super) const fn is_token(byte: u8) -> bool {
 }
 
 /// Whether a byte may not be part of a value, nor of anything else.
-pub(super) const fn is_control(byte: u8) -> bool {
+pub const fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
 
@@ -231,7 +231,7 @@ fn unusual_target(rest: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
 }
 
 /// A value without the blanks at its ends (RFC 9110 section 5.5).
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+pub fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }
