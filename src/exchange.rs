@@ -2,19 +2,23 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    pin::Pin,
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Version, header::HeaderMap};
+use bytes::Bytes;
+use http::{HeaderValue, Request, header::HeaderMap};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
+    http1::incoming::{self, Incoming},
     identity::{Identity, Method},
     origin::{Client, Origin},
     reason::Reason,
@@ -25,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Exchange {
     /// The request as it arrived.
-    pub request: Request<Incoming>,
+    pub request: Request<Payload>,
     /// Where it comes from.
     pub origin: Origin,
     /// What the layers leave for the log line and the metrics.
@@ -36,7 +40,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// A request that has just arrived over a connection from `client`.
-    pub fn new(request: Request<Incoming>, client: Arc<Client>) -> Box<Self> {
+    pub fn new(request: Request<Payload>, client: Arc<Client>) -> Box<Self> {
         let trail = Arc::new(Trail::new(request.headers()));
         let origin = Origin::new(client, request.headers());
         Box::new(Self { request, origin, trail, refusal: None })
@@ -44,8 +48,60 @@ impl Exchange {
 
     /// Gives up a request that is refused.
     pub fn refuse(self) {
-        let version = self.request.version();
-        discard(self.request.into_body(), version);
+        discard(self.request.into_body());
+    }
+}
+
+/// A request's body.
+#[derive(Debug)]
+pub enum Payload {
+    /// Of a connection that is ours.
+    Http1(Incoming),
+    /// Of the library's.
+    Http2(hyper::body::Incoming),
+}
+
+/// A request's body has no end.
+#[derive(Debug, thiserror::Error)]
+pub enum Interrupted {
+    /// Over HTTP/1.
+    #[error(transparent)]
+    Http1(#[from] incoming::Interrupted),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
+
+impl Interrupted {
+    /// Whether the client sent something that is no body, and has not simply gone.
+    pub fn is_malformed(&self) -> bool {
+        matches!(self, Self::Http1(incoming::Interrupted::Malformed))
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Interrupted;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
     }
 }
 
@@ -55,8 +111,9 @@ const DISCARD: Duration = Duration::from_secs(1);
 /// Gives up a body that is not wanted, or no longer. Dropping it resets an HTTP/2 stream at once, and clients that are
 /// still sending (curl before 8 among them) then report the reset and not the answer; so the rest is read for a while.
 /// On HTTP/1 the connection ends with the answer, and its stream lingers.
-pub fn discard(mut body: Incoming, version: Version) {
-    if version != Version::HTTP_2 || body.is_end_stream() {
+pub fn discard(body: Payload) {
+    let Payload::Http2(mut body) = body else { return };
+    if body.is_end_stream() {
         return;
     }
     let rest = async move { while let Some(Ok(_)) = body.frame().await {} };

@@ -8,3 +8,4 @@ pub mod chunks;
 pub mod content;
 pub mod encode;
 pub mod head;
+pub mod incoming;

@@ -6,14 +6,12 @@
 use std::{
     io,
     net::SocketAddr,
-    num::NonZeroUsize,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
-use hyper::server::conn::http1::Parts;
+use bytes::{Bytes, BytesMut};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
@@ -30,13 +28,13 @@ pub use self::listener::Bound;
 use self::{
     activity::{Activity, Next},
     drive::{End, drive},
-    gate::Gate,
     listener::{Listener, Socket},
-    stream::{Front, Stream},
+    reception::Reception,
+    stream::Stream,
 };
 use crate::{
     config,
-    exchange::Exchange,
+    exchange::Payload,
     http1::head,
     origin::{Client, Trust},
     reason::Reason,
@@ -48,12 +46,12 @@ use crate::{
 mod activity;
 mod drive;
 mod fields;
-mod gate;
-mod inspect;
+mod http1;
 mod listener;
 mod peer;
 mod preface;
 pub mod proxy_protocol;
+mod reception;
 mod stream;
 
 /// After an error that concerns the process and not one connection (no more descriptors): trying again at once would
@@ -206,52 +204,18 @@ impl Server {
     ) {
         let _open = Counted::new(&self.metrics.connections);
         let activity = Arc::new(Activity::new());
-        let heads = self.heads();
-        let (http2, front) = match http2 {
-            Some(true) => (true, Front::Nothing),
-            Some(false) => (false, Front::Gate(Gate::new(heads, activity.clone()))),
+        let (http2, said) = match http2 {
+            Some(http2) => (http2, BytesMut::new()),
             None => match self.spoken(&mut stream, &activity).await {
-                Ok((true, said)) => (true, Front::Said(said)),
-                Ok((false, said)) => (false, Front::Gate(Gate::after(said, heads, activity.clone()))),
+                Ok(spoken) => spoken,
                 Err(_) => return,
             },
         };
-        let io = TokioIo::new(Stream::new(stream, activity.clone(), front));
-        let client = Arc::new(client);
-        let service = hyper::service::service_fn({
-            let activity = activity.clone();
-            move |mut request| {
-                let busy = activity.request();
-                let refusal = if http2 { fields::read(&mut request, heads).err() } else { activity.refusal() };
-                let mut exchange = Exchange::new(request, client.clone());
-                exchange.refusal = refusal;
-                let answer = service.clone().call(exchange);
-                async move { answer.await.map(|response| busy.watch(response)) }
-            }
-        });
-        let result = if http2 {
-            let connection = self.http2().serve_connection(io, service);
-            drive(pin!(connection), &activity, &self.limits, true, &self.drain).await
-        } else {
-            let mut connection = self.http1().serve_connection(io, service);
-            let mut result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
-            // hyper leaves the rest to others where a client has asked for an upgrade.
-            if result == Ok(End::Done) && !activity.is_closing() {
-                match activity.next() {
-                    Some(next) => {
-                        let Parts { io, read_buf, .. } = connection.into_parts();
-                        // Boxed: of all connections few come here.
-                        Box::pin(self.tunnel(io.into_inner(), read_buf, next)).await;
-                    }
-                    // It got none. Asked again, hyper writes what it has yet to write, and closes.
-                    None => {
-                        result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
-                    }
-                }
-            }
-            result
-        };
-        // A refusal is an answer like any other, so the library knows of no error.
+        let stream = Stream::new(stream, activity.clone(), said);
+        let reception = Reception { activity: activity.clone(), client: Arc::new(client), service };
+        let result =
+            if http2 { self.serve_http2(stream, reception).await } else { self.serve_http1(stream, reception).await };
+        // A refusal is an answer like any other, and no failure.
         match activity.refusal() {
             Some(Reason::HeaderTooLarge) => self.metrics.connection_failed("header_too_large"),
             Some(Reason::RequestIncomplete) => self.metrics.connection_failed("incomplete"),
@@ -262,6 +226,38 @@ impl Server {
                 }
             }
         }
+    }
+
+    async fn serve_http1<S: HttpService>(
+        &self,
+        stream: Stream<impl Duplex>,
+        reception: Reception<S>,
+    ) -> Result<End, http1::Failure> {
+        let activity = reception.activity.clone();
+        let mut connection = http1::Connection::new(stream, self.heads(), reception);
+        let result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
+        if result == Ok(End::Done)
+            && let Some(next) = activity.next()
+        {
+            let (stream, early) = connection.into_parts();
+            // Boxed: of all connections few come here.
+            Box::pin(self.tunnel(stream, early, next)).await;
+        }
+        result
+    }
+
+    async fn serve_http2<S: HttpService>(
+        &self,
+        stream: Stream<impl Duplex>,
+        reception: Reception<S>,
+    ) -> Result<End, http1::Failure> {
+        let (activity, heads) = (reception.activity.clone(), self.heads());
+        let service = hyper::service::service_fn(move |mut request| {
+            let refusal = fields::read(&mut request, heads).err();
+            reception.clone().take(request.map(Payload::Http2), refusal)
+        });
+        let connection = self.http2().serve_connection(TokioIo::new(stream), service);
+        drive(pin!(connection), &activity, &self.limits, true, &self.drain).await
     }
 
     /// How large a request's header may be.
@@ -277,23 +273,6 @@ impl Server {
         let _open = Counted::new(&self.metrics.tunnels);
         stream.switch();
         next.run(stream, early).await;
-    }
-
-    fn http1(&self) -> hyper::server::conn::http1::Builder {
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        let header_bytes = self.heads().bytes;
-        builder
-            .timer(TokioTimer::new())
-            // Ours, in `activity`, is one timer per connection instead of one per request.
-            .header_read_timeout(None)
-            .max_header_size(header_bytes)
-            // More than the largest head that the gate lets through: it is the gate that refuses larger ones.
-            .max_buf_size(header_bytes.saturating_add(1).max(64 * 1024));
-        // hyper allocates for each request when this is set to anything, its own default included.
-        if self.limits.max_headers != NonZeroUsize::new(100).unwrap_or(NonZeroUsize::MIN) {
-            builder.max_headers(self.limits.max_headers.get());
-        }
-        builder
     }
 
     fn http2(&self) -> hyper::server::conn::http2::Builder<TokioExecutor> {

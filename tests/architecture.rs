@@ -42,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("telemetry", &["config", "exchange", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "cors", "denial", "exchange", "proxy", "telemetry"]),
-    ("server", &["config", "exchange", "http1", "origin", "reason", "stack", "telemetry", "tunnel"]),
+    ("server", &["body", "config", "exchange", "http1", "origin", "reason", "stack", "telemetry", "tunnel"]),
     ("admin", &["auth", "telemetry", "upstream"]),
     ("app", &["admin", "auth", "config", "cors", "origin", "proxy", "server", "stack", "telemetry", "tls", "upstream"]),
     ("commands", &["app", "auth", "config", "telemetry"]),

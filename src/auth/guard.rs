@@ -21,7 +21,7 @@ use super::{
 use crate::{
     cors::preflight,
     denial::Denial,
-    exchange::{Exchange, Verdict},
+    exchange::{Exchange, Payload, Verdict},
     identity::{Caller, Method},
     reason::Reason,
     target::Target,
@@ -53,7 +53,7 @@ impl Permitted {
     }
 
     /// The request as it arrived.
-    pub fn request(&self) -> &http::Request<hyper::body::Incoming> {
+    pub fn request(&self) -> &http::Request<Payload> {
         &self.exchange.request
     }
 

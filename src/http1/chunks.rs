@@ -6,13 +6,29 @@ use super::head::{is_control, is_token};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Chunks {
     /// In a size, after so many digits.
-    Size { digits: u8, size: u64 },
+    Size {
+        /// So far.
+        digits: u8,
+        /// What they make.
+        size: u64,
+    },
     /// In an extension of so many bytes.
-    Extension { bytes: u16, size: u64 },
+    Extension {
+        /// So far.
+        bytes: u16,
+        /// Of the chunk.
+        size: u64,
+    },
     /// Before the LF of the size line.
-    SizeEnd { size: u64 },
+    SizeEnd {
+        /// Of the chunk.
+        size: u64,
+    },
     /// In a chunk, with so many bytes to come.
-    Data { left: u64 },
+    Data {
+        /// So many.
+        left: u64,
+    },
     /// Before the CR after a chunk.
     DataCr,
     /// Before the LF after a chunk.

@@ -24,6 +24,8 @@ pub enum Content {
     Chunked(Chunks, Vec<u8>),
     /// All that comes until the stream ends.
     UntilEnd,
+    /// What came is not valid: where it ends cannot be known any more.
+    Broken,
 }
 
 /// The framing is not valid, or its trailers are not, or they are too large.
@@ -53,7 +55,7 @@ impl Content {
         match self {
             Self::Length(left) => *left == 0,
             Self::Chunked(chunks, _) => *chunks == Chunks::Done,
-            Self::UntilEnd => false,
+            Self::UntilEnd | Self::Broken => false,
         }
     }
 
@@ -62,7 +64,7 @@ impl Content {
         match self {
             Self::Length(left) => Some(*left),
             Self::Chunked(Chunks::Done, _) => Some(0),
-            Self::Chunked(..) | Self::UntilEnd => None,
+            Self::Chunked(..) | Self::UntilEnd | Self::Broken => None,
         }
     }
 
@@ -71,36 +73,49 @@ impl Content {
     /// # Errors
     /// What came is not valid, and nothing after it can be.
     pub fn take(&mut self, read: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
-        match self {
+        let taken = match self {
             Self::Length(left) => {
                 let here = within(*left, read.len());
                 *left -= here as u64;
                 Ok((here > 0).then(|| Frame::data(read.split_to(here).freeze())))
             }
             Self::UntilEnd => Ok((!read.is_empty()).then(|| Frame::data(read.split().freeze()))),
-            Self::Chunked(chunks, trailers) => {
-                while !read.is_empty() && *chunks != Chunks::Done {
-                    if let Chunks::Data { left } = chunks {
-                        let here = within(*left, read.len());
-                        chunks.pass(here);
-                        return Ok(Some(Frame::data(read.split_to(here).freeze())));
-                    }
-                    let in_trailers = chunks.is_in_trailers();
-                    let (passed, result) = chunks.follow(read);
-                    result.map_err(|_| Malformed)?;
-                    if in_trailers {
-                        if trailers.len() + passed > MAX_TRAILERS {
-                            return Err(Malformed);
-                        }
-                        trailers.extend_from_slice(&read[..passed]);
-                    }
-                    read.advance(passed);
-                }
-                let done = *chunks == Chunks::Done && !trailers.is_empty();
-                Ok(if done { parse(&std::mem::take(trailers))?.map(Frame::trailers) } else { None })
-            }
+            Self::Chunked(chunks, trailers) => take_chunked(chunks, trailers, read),
+            Self::Broken => Err(Malformed),
+        };
+        if taken.is_err() {
+            *self = Self::Broken;
         }
+        taken
     }
+}
+
+fn take_chunked(
+    chunks: &mut Chunks,
+    trailers: &mut Vec<u8>,
+    read: &mut BytesMut,
+) -> Result<Option<Frame<Bytes>>, Malformed> {
+    while !read.is_empty() && *chunks != Chunks::Done {
+        if let Chunks::Data { left } = chunks {
+            let here = within(*left, read.len());
+            chunks.pass(here);
+            return Ok(Some(Frame::data(read.split_to(here).freeze())));
+        }
+        let in_trailers = chunks.is_in_trailers();
+        let (passed, result) = chunks.follow(read);
+        result.map_err(|_| Malformed)?;
+        if in_trailers {
+            if trailers.len() + passed > MAX_TRAILERS {
+                return Err(Malformed);
+            }
+            trailers.extend_from_slice(&read[..passed]);
+        }
+        read.advance(passed);
+    }
+    if *chunks != Chunks::Done || trailers.is_empty() {
+        return Ok(None);
+    }
+    Ok(parse(&std::mem::take(trailers))?.map(Frame::trailers))
 }
 
 /// The fields of a trailer section, if there are any.
@@ -129,12 +144,20 @@ mod tests {
 
     use super::*;
 
-    /// What is taken out of `bytes`, which come in pieces of this length: content, trailers, what is left, the end.
-    fn take(mut content: Content, bytes: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<String>, Vec<u8>), Malformed> {
+    type Taken = (Vec<u8>, Vec<String>, Vec<u8>);
+
+    /// What is taken out of `bytes`, which come in pieces of this length: content, trailers, and what is left.
+    fn take(mut content: Content, bytes: &[u8], piece: usize) -> Result<Taken, Malformed> {
         let (mut read, mut data, mut trailers) = (BytesMut::new(), Vec::new(), Vec::new());
         for bytes in bytes.chunks(piece) {
             read.extend_from_slice(bytes);
-            while let Some(frame) = content.take(&mut read)? {
+            loop {
+                let taken = content.take(&mut read);
+                if taken.is_err() {
+                    // Not even after all of it was there: what follows would be taken for a request.
+                    assert!(!content.is_done() && content.take(&mut read).is_err());
+                }
+                let Some(frame) = taken? else { break };
                 match frame.into_data() {
                     Ok(bytes) => data.extend_from_slice(&bytes),
                     Err(frame) => {

@@ -1,9 +1,10 @@
-//! Reads the head of an HTTP/1 request more strictly than the HTTP library does: what it passes has one reading only.
+//! Reads the head of an HTTP/1 request strictly: what it passes has one reading only.
 //!
-//! The library removes a `#…` from the target and a length beside `chunked`, takes a bare LF for the end of a line, and
-//! skips empty lines. Each of these is a place where the app, or a proxy before us, could see another message.
+//! Libraries remove a `#…` from the target and a length beside `chunked`, take a bare LF for the end of a line, and skip
+//! empty lines. Each of these is a place where the app, or a proxy before us, could see another message.
 
-use http::Uri;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use memchr::memchr;
 
 use crate::reason::Reason;
@@ -27,13 +28,43 @@ pub enum Framing {
 }
 
 /// What a good head says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct Head {
     /// How long it is.
     pub bytes: usize,
+    /// Where the body ends.
     pub framing: Framing,
     /// Whether it asks for another protocol: what follows it may be no HTTP.
     pub upgrade: bool,
+    /// Whether the client waits to be told that its body is wanted (RFC 9110 section 10.1.1).
+    pub expects_continue: bool,
+    /// Whether the connection may be used again (RFC 9112 section 9.3).
+    pub keep_alive: bool,
+    /// Whether the client speaks HTTP/1.0.
+    pub http_10: bool,
+    places: Places,
+}
+
+/// Where the parts of a head are, so that they need not be looked for twice.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Places {
+    /// Where the method starts.
+    start: usize,
+    /// Where it ends; a blank follows.
+    method: usize,
+    /// Where the target ends.
+    target: usize,
+    fields: Vec<Field>,
+}
+
+/// Where a header line is.
+#[derive(Debug, Eq, PartialEq)]
+struct Field {
+    start: usize,
+    /// Where the name ends; a colon follows.
+    name: usize,
+    /// Where the line ends.
+    end: usize,
 }
 
 /// A head that is arriving: what its lines so far say.
@@ -51,6 +82,10 @@ pub struct Scan {
     length: Option<u64>,
     chunked: bool,
     upgrade: bool,
+    expects_continue: bool,
+    close: bool,
+    keep_alive: bool,
+    places: Places,
 }
 
 impl Scan {
@@ -72,7 +107,8 @@ impl Scan {
             if self.lines == 0 {
                 // RFC 9112 section 2.2: one empty line before the request is what old clients send after a body.
                 if !line.is_empty() {
-                    self.request_line(line)?;
+                    let start = end - 1 - line.len();
+                    self.request_line(line, start)?;
                     self.lines = 1;
                 } else if self.ends > 1 {
                     return Err(Reason::FramingInvalid);
@@ -82,7 +118,10 @@ impl Scan {
             } else if self.lines > limits.lines {
                 return Err(Reason::HeaderTooLarge);
             } else {
-                self.field(line)?;
+                let end = end - 1;
+                let start = end - line.len();
+                let name = start + self.field(line)?;
+                self.places.fields.push(Field { start, name, end });
                 self.lines += 1;
             }
         }
@@ -97,7 +136,7 @@ impl Scan {
         Ok(None)
     }
 
-    fn request_line(&mut self, line: &[u8]) -> Result<(), Reason> {
+    fn request_line(&mut self, line: &[u8], start: usize) -> Result<(), Reason> {
         let method = token(line);
         let rest = line[method..].strip_prefix(b" ").filter(|_| method > 0).ok_or(Reason::FramingInvalid)?;
         let target = plain(rest);
@@ -110,19 +149,35 @@ impl Scan {
         if target.len() >= usize::from(u16::MAX) {
             return Err(Reason::HeaderTooLarge);
         }
+        self.places.start = start;
+        self.places.method = start + method;
+        self.places.target = start + method + 1 + target.len();
+        // Most requests have some ten fields; growing step by step would cost more than the room.
+        self.places.fields.reserve(16);
         self.http_10 = version == b"HTTP/1.0";
         if self.http_10 || version == b"HTTP/1.1" { Ok(()) } else { Err(Reason::FramingInvalid) }
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Reason> {
-        let name = token(line);
+    /// Notes what a header line says, and tells where its name ends.
+    fn field(&mut self, line: &[u8]) -> Result<usize, Reason> {
+        let length_of_name = token(line);
+        let name = length_of_name;
         // More than the library's type for a name can hold.
         if name == 0 || name >= usize::from(u16::MAX) || line.get(name) != Some(&b':') {
             return Err(Reason::HeaderInvalid);
         }
         let (name, value) = (&line[..name], &line[name + 1..]);
         match name.len() {
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expects_continue = !self.http_10 && trim(value).eq_ignore_ascii_case(b"100-continue");
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = !self.http_10,
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                for option in value.split(|byte| *byte == b',').map(trim) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let length = length(trim(value)).filter(|_| self.length.is_none() && !self.chunked);
                 self.length = Some(length.ok_or(Reason::FramingInvalid)?);
@@ -136,10 +191,10 @@ impl Scan {
             }
             _ => {}
         }
-        Ok(())
+        Ok(length_of_name)
     }
 
-    fn end(&self, head: &[u8]) -> Result<Head, Reason> {
+    fn end(&mut self, head: &[u8]) -> Result<Head, Reason> {
         // Names and the request line have been looked at byte by byte. Counting the rest in one go is several times as
         // fast: there are no control characters but the line ends, and a few tabs.
         let ends = 2 * self.ends;
@@ -147,7 +202,42 @@ impl Scan {
             return Err(Reason::HeaderInvalid);
         }
         let framing = if self.chunked { Framing::Chunked } else { Framing::Length(self.length.unwrap_or(0)) };
-        Ok(Head { bytes: head.len(), framing, upgrade: self.upgrade })
+        Ok(Head {
+            bytes: head.len(),
+            framing,
+            upgrade: self.upgrade,
+            expects_continue: self.expects_continue,
+            keep_alive: if self.http_10 { self.keep_alive && !self.close } else { !self.close },
+            http_10: self.http_10,
+            places: std::mem::take(&mut self.places),
+        })
+    }
+}
+
+/// Headers that are added on the way to the app: room for them is made at once.
+const ADDED: usize = 10;
+
+impl Head {
+    /// The request that `bytes`, which are those of this head, make.
+    ///
+    /// # Errors
+    /// What the types of a request cannot hold.
+    pub fn request(self, bytes: &Bytes) -> Result<Request<()>, Reason> {
+        let Places { start, method, target, fields } = self.places;
+        let mut headers = HeaderMap::try_with_capacity(fields.len() + ADDED).map_err(|_| Reason::HeaderTooLarge)?;
+        for Field { start, name, end } in fields {
+            let value = trim(&bytes[name + 1..end]);
+            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| Reason::HeaderInvalid)?;
+            let name = HeaderName::from_bytes(&bytes[start..name]).map_err(|_| Reason::HeaderInvalid)?;
+            headers.try_append(name, value).map_err(|_| Reason::HeaderTooLarge)?;
+        }
+        let mut request = Request::new(());
+        *request.method_mut() = Method::from_bytes(&bytes[start..method]).map_err(|_| Reason::FramingInvalid)?;
+        *request.uri_mut() =
+            Uri::from_maybe_shared(bytes.slice(method + 1..target)).map_err(|_| Reason::PathAmbiguous)?;
+        *request.version_mut() = if self.http_10 { Version::HTTP_10 } else { Version::HTTP_11 };
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 }
 

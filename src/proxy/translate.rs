@@ -89,7 +89,7 @@ impl Translation {
         let (mut parts, body) = request.into_parts();
         let size = body.size_hint();
         if size.lower() > self.upload.max_bytes {
-            discard(body, parts.version);
+            discard(body);
             return Err(Reason::BodyTooLarge.into());
         }
         // Framed anew: hyper has checked the length, and a body of no bytes is not the same as no body.
@@ -108,9 +108,9 @@ impl Translation {
             upgrade::ask(&mut parts.headers);
             Box::new(self.upgrades.of(&caller, removed.wants_bearer))
         });
-        let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
+        parts.version = Version::HTTP_11;
         parts.extensions.clear();
-        let mut upload = Upload::new(body, version, self.upload, trail.clone());
+        let mut upload = Upload::new(body, self.upload, trail.clone());
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         } else if !upload.is_end_stream() && !self.http2 {

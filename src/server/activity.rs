@@ -5,9 +5,9 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -29,12 +29,6 @@ pub(super) struct Activity {
     start: Instant,
     /// Requests so far.
     served: AtomicU64,
-    /// Answers so far whose header is there.
-    answered: AtomicU64,
-    /// Whether the last answer has agreed to speak another protocol.
-    tunnel: AtomicBool,
-    /// Whether our side is being closed, or was.
-    closing: AtomicBool,
     /// Why whatever is asked next is refused, once something has arrived that is no request.
     refusal: OnceLock<Reason>,
     /// When the last request ended, in milliseconds after the start.
@@ -49,8 +43,6 @@ pub(super) struct Activity {
 struct UnderWay {
     /// For each since when the client has not taken what it was sent, in milliseconds after the start; 0 = it has.
     untaken: Vec<Arc<AtomicU64>>,
-    /// Who waits for one of them to end.
-    waiting: Option<Waker>,
     /// What the connection becomes when the last answer is sent.
     next: Option<Box<Next>>,
 }
@@ -93,9 +85,6 @@ impl Activity {
         Self {
             start: Instant::now(),
             served: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
-            tunnel: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
             refusal: OnceLock::new(),
             idle_since: AtomicU64::new(0),
             first_byte: AtomicU64::new(0),
@@ -115,36 +104,6 @@ impl Activity {
         let untaken = Arc::new(AtomicU64::new(0));
         self.lock().untaken.push(untaken.clone());
         Busy { activity: self.clone(), untaken }
-    }
-
-    /// Requests so far.
-    pub(super) fn served(&self) -> u64 {
-        self.served.load(Relaxed)
-    }
-
-    /// Answers so far.
-    pub(super) fn answered(&self) -> u64 {
-        self.answered.load(Relaxed)
-    }
-
-    /// Wakes the task of `cx` when a request has ended.
-    pub(super) fn wait(&self, cx: &Context<'_>) {
-        self.lock().waiting = Some(cx.waker().clone());
-    }
-
-    /// Whether what the client says now is no HTTP.
-    pub(super) fn is_tunnel(&self) -> bool {
-        self.tunnel.load(Relaxed)
-    }
-
-    /// Our side is being closed.
-    pub(super) fn close(&self) {
-        self.closing.store(true, Relaxed);
-    }
-
-    /// Whether our side is being closed, or was.
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Relaxed)
     }
 
     /// From now on every request is refused.
@@ -230,18 +189,9 @@ pub(super) struct Busy {
 }
 
 impl Busy {
-    /// It has an answer with this status.
-    pub(super) fn answer(&self, status: StatusCode) {
-        self.activity.answered.fetch_add(1, Relaxed);
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            self.activity.tunnel.store(true, Relaxed);
-        }
-    }
-
     /// Watches the body of the answer. The body of an answer that switches to another protocol holds what the request
     /// takes up, and is kept for as long as the tunnel that comes with it; hyper would drop it with the header.
     pub(super) fn watch<B: fmt::Debug + Send + 'static>(self, mut response: Response<B>) -> Response<Watched<B>> {
-        self.answer(response.status());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return response.map(|body| Watched::new(Some(body), self));
         }
@@ -257,11 +207,7 @@ impl Drop for Busy {
         let mut under_way = self.activity.lock();
         under_way.untaken.retain(|untaken| !Arc::ptr_eq(untaken, &self.untaken));
         let idle = under_way.untaken.is_empty();
-        let waiting = under_way.waiting.take();
         drop(under_way);
-        if let Some(waker) = waiting {
-            waker.wake();
-        }
         if idle {
             self.activity.idle_since.store(self.activity.milliseconds(), Relaxed);
         }

@@ -18,14 +18,20 @@ use http_body::Body;
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
-    server::conn::{http1, http2},
+    server::conn::http2,
     service::HttpService,
 };
 use hyper_util::rt::TokioExecutor;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Finding};
+use super::{
+    activity::{Activity, Finding},
+    http1,
+};
 use crate::config::Limits;
 
 /// How long a client has to take note that an idle connection ends.
@@ -41,18 +47,18 @@ pub(super) enum End {
 }
 
 /// A connection that can be asked to end after the requests that it has.
-pub(super) trait Connection: Future<Output = hyper::Result<()>> {
+pub(super) trait Connection {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), http1::Failure>>;
     fn end(self: Pin<&mut Self>);
 }
 
-impl<I, B, S> Connection for http1::Connection<I, S>
-where
-    S: HttpService<Incoming, ResBody = B, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-    I: Read + Write + Unpin,
-    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
-{
+impl<T: AsyncRead + AsyncWrite + Unpin, A: http1::Answers> Connection for http1::Connection<T, A> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), http1::Failure>> {
+        self.get_mut().poll(cx)
+    }
+
     fn end(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+        self.get_mut().end();
     }
 }
 
@@ -68,6 +74,10 @@ where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), http1::Failure>> {
+        Future::poll(self, cx).map_err(|error| reason(&error))
+    }
+
     fn end(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -83,7 +93,7 @@ pub(super) async fn drive<C: Connection>(
     limits: &Limits,
     http2: bool,
     drain: &CancellationToken,
-) -> Result<End, &'static str> {
+) -> Result<End, http1::Failure> {
     let mut timer = pin!(sleep_until(activity.first_look(limits)));
     let mut draining = pin!(drain.cancelled());
     let mut bell: Option<(Arc<Bell>, Waker)> = None;
@@ -91,7 +101,7 @@ pub(super) async fn drive<C: Connection>(
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(result.map(|()| End::Done).map_err(|error| reason(&error)));
+                return Poll::Ready(result.map(|()| End::Done));
             }
             let (bell, waker) = bell.get_or_insert_with(|| Bell::new(cx.waker()));
             if !bell.has_rung() {

@@ -1,10 +1,11 @@
 //! Which protocol a client speaks where TLS has not agreed on one: HTTP/2 begins with a preface.
 
-use std::{future::poll_fn, io, pin::Pin};
+use std::{future::poll_fn, io};
 
+use bytes::BytesMut;
 use tokio::{io::AsyncRead, select, time::timeout_at};
 
-use super::{Server, activity::Activity, gate};
+use super::{Server, activity::Activity, http1};
 
 /// What a client begins with that knows that HTTP/2 is spoken (RFC 9113 section 3.4). No request of HTTP/1 does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,13 +20,14 @@ impl Server {
         &self,
         stream: &mut (impl AsyncRead + Unpin),
         activity: &Activity,
-    ) -> io::Result<(bool, Vec<u8>)> {
-        let mut said = Vec::new();
+    ) -> io::Result<(bool, BytesMut)> {
+        let mut said = BytesMut::new();
         let reading = async {
             while said.len() < PREFACE.len() && PREFACE.starts_with(&said) {
-                if !poll_fn(|cx| gate::read_more(Pin::new(&mut *stream), cx, activity, &mut said)).await? {
+                if poll_fn(|cx| http1::poll_some(stream, cx, &mut said)).await? == 0 {
                     break;
                 }
+                activity.read();
             }
             Ok::<_, io::Error>(())
         };

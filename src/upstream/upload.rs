@@ -1,10 +1,8 @@
 //! The body of a request on its way to the app.
 
 use std::{
-    error::Error as _,
     fmt,
     future::poll_fn,
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,13 +10,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::stall::Stall;
 use crate::{
-    exchange::{Trail, discard},
+    exchange::{Interrupted, Payload, Trail, discard},
     reason::Reason,
 };
 
@@ -38,8 +35,7 @@ pub type TrailerFilter = Arc<dyn Fn(&mut HeaderMap) + Send + Sync>;
 pub struct Upload {
     /// What was read before the app was asked.
     prefix: Bytes,
-    source: Option<Incoming>,
-    version: Version,
+    source: Option<Payload>,
     left: u64,
     stall: Stall,
     /// Without it there are no trailers for the app.
@@ -49,7 +45,7 @@ pub struct Upload {
 
 /// The upload broke one of its limits, or the client went away. The trail says which.
 #[derive(Debug)]
-pub struct Aborted(Option<hyper::Error>);
+pub struct Aborted(Option<Interrupted>);
 
 impl fmt::Display for Aborted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,27 +59,19 @@ impl fmt::Display for Aborted {
 impl std::error::Error for Aborted {}
 
 impl Upload {
-    /// The body `source` of a request of this version, within `limits`.
-    pub fn new(source: Incoming, version: Version, limits: Limits, trail: Arc<Trail>) -> Self {
+    /// The body `source` of a request, within `limits`.
+    pub fn new(source: Payload, limits: Limits, trail: Arc<Trail>) -> Self {
         let source = (!source.is_end_stream()).then_some(source);
         if source.is_some() {
             trail.uploading(true);
         }
         let stall = Stall::new(limits.idle_timeout);
-        Self { prefix: Bytes::new(), source, version, left: limits.max_bytes, stall, trailers: None, trail }
+        Self { prefix: Bytes::new(), source, left: limits.max_bytes, stall, trailers: None, trail }
     }
 
     /// An upload without a body, for a request that is sent again.
     pub fn none(trail: Arc<Trail>) -> Self {
-        Self {
-            prefix: Bytes::new(),
-            source: None,
-            version: Version::HTTP_11,
-            left: 0,
-            stall: Stall::new(Duration::ZERO),
-            trailers: None,
-            trail,
-        }
+        Self { prefix: Bytes::new(), source: None, left: 0, stall: Stall::new(Duration::ZERO), trailers: None, trail }
     }
 
     /// Lets the trailers pass that `filter` leaves.
@@ -119,16 +107,10 @@ impl Upload {
         Ok(whole.then_some(length))
     }
 
-    fn broken(&self, error: hyper::Error) -> Aborted {
-        self.trail.failed(if is_malformed(&error) { Reason::FramingInvalid } else { Reason::RequestIncomplete });
+    fn broken(&self, error: Interrupted) -> Aborted {
+        self.trail.failed(if error.is_malformed() { Reason::FramingInvalid } else { Reason::RequestIncomplete });
         Aborted(Some(error))
     }
-}
-
-/// Whether the client sent something that is no chunk, and has not simply gone.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 impl Drop for Upload {
@@ -136,7 +118,7 @@ impl Drop for Upload {
         self.trail.uploading(false);
         // The app answered before it had read everything.
         if let Some(rest) = self.source.take() {
-            discard(rest, self.version);
+            discard(rest);
         }
     }
 }
