@@ -38,6 +38,7 @@ pub mod origin;
 pub mod http1;
 
 pub mod exchange;
+pub mod clock;
 pub mod fields;
 pub mod stack;
 

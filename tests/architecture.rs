@@ -10,6 +10,7 @@ use std::{
 /// to grow is a decision: say in the commit why the lower layer needs the higher one.
 const LAYERS: &[(&str, &[&str])] = &[
     ("config", &[]),
+    ("clock", &[]),
     ("reason", &[]),
     ("fields", &[]),
     ("http1", &["reason"]),
@@ -31,7 +32,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("admit", &["body", "denial", "exchange", "reason"]),
     (
         "auth",
-        &["config", "cors", "denial", "exchange", "fetch", "fields", "identity", "live", "reason", "sources", "target"],
+        &[
+            "clock", "config", "cors", "denial", "exchange", "fetch", "fields", "identity", "live", "reason", "sources",
+            "target",
+        ],
     ),
     (
         "proxy",
@@ -42,7 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("telemetry", &["config", "exchange", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "cors", "denial", "exchange", "proxy", "telemetry"]),
-    ("server", &["body", "config", "exchange", "http1", "origin", "reason", "stack", "telemetry", "tunnel"]),
+    ("server", &["body", "clock", "config", "exchange", "http1", "origin", "reason", "stack", "telemetry", "tunnel"]),
     ("admin", &["auth", "telemetry", "upstream"]),
     ("app", &["admin", "auth", "config", "cors", "origin", "proxy", "server", "stack", "telemetry", "tls", "upstream"]),
     ("commands", &["app", "auth", "config", "telemetry"]),

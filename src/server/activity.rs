@@ -18,6 +18,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::{
+    clock,
     config::Limits,
     reason::Reason,
     tunnel::{Duplex, Tunnel},
@@ -27,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Activity {
     start: Instant,
+    /// The same on the coarse clock, by which all that follows is noted.
+    since: Duration,
     /// Requests so far.
     served: AtomicU64,
     /// Why whatever is asked next is refused, once something has arrived that is no request.
@@ -84,6 +87,7 @@ impl Activity {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
+            since: clock::monotonic(),
             served: AtomicU64::new(0),
             refusal: OnceLock::new(),
             idle_since: AtomicU64::new(0),
@@ -165,7 +169,7 @@ impl Activity {
     }
 
     fn milliseconds(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+        u64::try_from(clock::monotonic().saturating_sub(self.since).as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
     /// Something has arrived.

@@ -1,11 +1,10 @@
 //! The `Date` of an answer (RFC 9110 section 6.6.1), made once a second.
 
-use std::{
-    cell::RefCell,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{cell::RefCell, time::UNIX_EPOCH};
 
 use httpdate::HttpDate;
+
+use crate::clock;
 
 thread_local! {
     /// The second, and the line for it.
@@ -14,7 +13,7 @@ thread_local! {
 
 /// Writes the header line for now.
 pub(super) fn write(out: &mut Vec<u8>) {
-    let now = SystemTime::now();
+    let now = clock::wall();
     let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     LINE.with_borrow_mut(|(made, line)| {
         if *made != second {

@@ -1,3 +1,5 @@
+//! What clients send, what the app sees of it, and what is answered.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
