@@ -141,6 +141,11 @@ impl Health {
         states.into_iter().filter_map(check).collect()
     }
 
+    /// How many tasks the workers have that have not ended.
+    fn tasks(&self) -> usize {
+        self.workers.iter().map(|worker| worker.metrics().num_alive_tasks()).sum()
+    }
+
     fn listener(&self) -> Check {
         Check::new("listener", self.draining.load(Relaxed).then_some("shutting down"))
     }
@@ -197,6 +202,7 @@ impl Admin {
                 for ring in &self.health.keys {
                     self.metrics.jwks_age(ring.label(), ring.age());
                 }
+                self.metrics.tasks.set(self.health.tasks().try_into().unwrap_or(i64::MAX));
                 if accepts_open_metrics(request) {
                     answer(StatusCode::OK, OPEN_METRICS, self.metrics.open_metrics())
                 } else {

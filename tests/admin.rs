@@ -72,6 +72,17 @@ fn every_metric_of_the_contract_is_there() {
 }
 
 #[test]
+fn a_connection_has_a_task_that_ends_with_it() {
+    let app = Recorder::start();
+    let sidegate = protected(&app).start();
+    sidegate.wait_for_metric("sidegate_tasks", &[], 0.0);
+    let clients = [sidegate.wire(), sidegate.wire()];
+    sidegate.wait_for_metric("sidegate_tasks", &[], 2.0);
+    drop(clients);
+    sidegate.wait_for_metric("sidegate_tasks", &[], 0.0);
+}
+
+#[test]
 fn nothing_that_a_client_sends_makes_a_new_series_or_label() {
     let app = Recorder::start();
     let sidegate = protected(&app).start();

@@ -47,6 +47,8 @@ pub struct Metrics {
     token_reviews: Family<IssuerResultLabels, Counter>,
     /// Requests that are being served.
     pub in_flight: Gauge,
+    /// Tasks on the workers' runtimes.
+    pub tasks: Gauge,
     /// Connections of clients whose TLS handshake is under way.
     pub handshaking: Gauge,
     /// Connections of clients that are open.
@@ -162,6 +164,8 @@ impl Metrics {
         let in_flight = Gauge::default();
         registry.register("requests_in_flight", "Requests that are being served", in_flight.clone());
 
+        let tasks = Gauge::default();
+        registry.register("tasks", "Tasks of the workers that have not ended", tasks.clone());
         let tunnels = Gauge::default();
         registry.register("tunnels", "WebSockets that are open", tunnels.clone());
 
@@ -208,6 +212,7 @@ impl Metrics {
             jwks_refreshes,
             token_reviews,
             in_flight,
+            tasks,
             handshaking,
             connections,
             tunnels,
