@@ -120,8 +120,6 @@ listen:
   tls: {{ certificate: {made.certificate}, key: {made.key} }}
 upstream: http://127.0.0.1:{app}
 auth:
-  # Full within the warm-up: a token that has ended is dropped when its place is needed, and not before.
-  token_cache: {{ entries: 500 }}
   basic: {{ users_file: {users} }}
   jwt:
     - issuer: {issuer.NAME}

@@ -129,10 +129,24 @@ impl Entries {
             *old = kept;
             self.make_room(0, 0, limit, now);
         } else {
+            self.drop_ended(now);
             self.make_room(1, kept.bytes, limit, now);
             self.order.push_back(tail);
             self.bytes += kept.bytes;
             self.kept.insert(tail, kept);
+        }
+    }
+
+    /// Drops the first two, if they have ended: what nobody can use does not wait for the limit. More than one, so that
+    /// those who come drop faster than they come; and no more, because it is done while others wait for the lock.
+    fn drop_ended(&mut self, now: u64) {
+        for _ in 0..2 {
+            let first = self.order.front().and_then(|tail| self.kept.get(tail));
+            if first.is_none_or(|kept| now < kept.entry.expires) {
+                return;
+            }
+            let bytes = self.order.pop_front().and_then(|tail| self.kept.remove(&tail)).map_or(0, |kept| kept.bytes);
+            self.bytes -= bytes;
         }
     }
 

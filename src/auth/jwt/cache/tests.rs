@@ -41,6 +41,19 @@ fn an_entry_ends_with_its_token() {
 }
 
 #[test]
+fn what_has_ended_does_not_wait_for_the_limit() {
+    let cache = Cache::new(&ROOMY);
+    // One in a second, each good for ten: no more than those ten are worth keeping.
+    for now in 0..60 {
+        cache.insert(&format!("header.payload.{now:016}"), entry("alice", now + 10), now);
+        let held = cache.lock().order.len();
+        assert!(held <= 11, "{held} at {now}");
+    }
+    let entries = cache.lock();
+    assert_eq!(entries.bytes, entries.kept.values().map(|kept| kept.bytes).sum::<usize>());
+}
+
+#[test]
 fn an_entry_ends_with_the_keys_that_verified_it() {
     let cache = Cache::new(&ROOMY);
     let token = "header.payload.0123456789abcdef";
