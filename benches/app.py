@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from material import Material
+from errors import BenchError
+from material import Credentials, Material
 from nginx import nginx_command, nginx_config, nginx_tls
 from peers import Programs
 from server import Server, free_port, serving
@@ -55,3 +57,19 @@ def running(programs: Programs, material: Material, core: int, directory: Path) 
     map $http_x_forwarded_user $user {{ "" "-"; default $http_x_forwarded_user; }}""")
     with serving("the app", nginx_command(programs, directory, config), port, core, directory) as server:
         yield App(port, tls_port, server)
+
+
+def page_request(credentials: Credentials | None) -> bytes:
+    authorization = f"Authorization: {credentials.first}\r\n" if credentials else ""
+    return f"GET {PAGE} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n".encode()
+
+
+def ask_page(connection: socket.socket, request: bytes) -> None:
+    """Sends `request` over a connection that is kept. The answer has to be the page."""
+    connection.sendall(request)
+    answer = b""
+    while not answer.endswith(BODY):
+        more = connection.recv(65536)
+        if not more or not (answer + more).startswith(b"HTTP/1.1 200"):
+            raise BenchError(f"not a 200: {(answer + more)[:200]!r}")
+        answer += more

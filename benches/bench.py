@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import app
+import chart
 import machine
+import markdown
 import peers
 import report
 from errors import BenchError
 from lanes import Bench
 from material import Material
+from peers import REPOSITORY
 from results import Result, Run
 from rows import ROWS, Row
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 FAILED, USAGE = 1, 64
 # More than anybody verifies on one core, so that no token is shown twice.
 COLD_TOKENS_PER_SECOND = 20_000
@@ -72,6 +74,10 @@ def main() -> int:
     if options.source:
         print(report.header(run), *(report.table(result, sys.stdout.isatty()) for result in run.results), sep="\n")
     print(report.summary(run, sys.stdout.isatty()))
+    if options.chart:
+        chart.write(run, REPOSITORY / "docs")
+    if options.markdown:
+        markdown.write(run, options.markdown)
     verdicts = [verdict for result in run.results for verdict in result.verdicts()]
     return FAILED if options.strict and not all(verdict.met for verdict in verdicts) else 0
 
@@ -89,6 +95,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                         help="where the figures go (default target/bench.json)")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source",
                         help="show what an earlier run has written, and measure nothing")
+    parser.add_argument("--chart", action="store_true", help="draw docs/performance-light.svg and -dark.svg")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables for the documentation")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bound is not met")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -97,12 +105,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace) -> Run:
-    programs = peers.prepare(REPOSITORY)
+    programs = peers.prepare()
     proxy_core, load_core = machine.cores()
     run = Run(results=[], about={
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine.describe(),
-        "versions": programs.versions(REPOSITORY),
+        "versions": programs.versions(),
         "rounds": options.rounds,
         "seconds": options.seconds,
     })

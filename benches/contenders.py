@@ -71,15 +71,15 @@ PEERS = (
 )
 
 OURS = (
-    Contender("sidegate-jwt", "sidegate, JWT RS256, warm",
+    Contender("sidegate-jwt", "sidegate, JWT RS256",
               lambda site: sidegate(site, tokens(site.material.rs256)), bearer),
     Contender("sidegate-basic", "sidegate, Basic {SHA}",
               lambda site: sidegate(site, passwords(site.material.users)), basic),
-    Contender("sidegate-bcrypt", "sidegate, Basic bcrypt 10, warm",
+    Contender("sidegate-bcrypt", "sidegate, Basic bcrypt",
               lambda site: sidegate(site, passwords(site.material.users_bcrypt)), basic),
-    Contender("sidegate-es256", "sidegate, JWT ES256, cold",
+    Contender("sidegate-es256", "sidegate, JWT ES256",
               lambda site: sidegate(site, tokens(site.material.es256)), cold),
-    Contender("sidegate-keys", "sidegate, the same, 100 keys",
+    Contender("sidegate-keys", "sidegate, 100 keys",
               lambda site: sidegate(site, tokens(site.material.es256_among_many)), cold),
     Contender("sidegate-log", "sidegate, JSON access log",
               lambda site: sidegate(site, tokens(site.material.rs256), access_log="json"), bearer, writes_log=True),

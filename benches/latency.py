@@ -25,7 +25,7 @@ class Latency:
     """One connection asks again when it has its answer. At half load each of 64 asks by a clock of its own, answered or
     not: an answer that is late by less than its connection's interval delays no other request, and hides none."""
 
-    quantities = list(QUANTITIES.values())
+    quantities = tuple(QUANTITIES.values())
 
     def measure(self, bench: Bench, contenders: tuple[str, ...]) -> list[Series]:
         figures: dict[tuple[str, str], list[float]] = defaultdict(list)

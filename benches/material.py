@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
 import secrets
 import subprocess
 import time
@@ -77,8 +78,11 @@ class Material:
         passwords = [secrets.token_urlsafe(12) for _ in names]
         lines = [sha_line(*pair) for pair in zip(names, passwords, strict=True)]
         users = self._write("users-many", "".join(lines) + self.users.read_text())
-        shown = "\n".join([basic(*pair) for pair in zip(names, passwords, strict=True)] + [self.basic.first, ""])
-        return users, Credentials(self.basic.first, self._write("users-many-shown", shown), cycle=True)
+        shown = [basic(*pair) for pair in zip(names, passwords, strict=True)] + [self.basic.first]
+        # Who reads the file from its top would find the first ones sooner.
+        random.shuffle(shown)
+        file = self._write("users-many-shown", "\n".join(shown) + "\n")
+        return users, Credentials(self.basic.first, file, cycle=True)
 
     @property
     def users_many(self) -> Path:
@@ -114,14 +118,18 @@ class Material:
     @cached_property
     def bearer_cold(self) -> Credentials:
         """Tokens of which none is shown twice to a contender. `first` is one more, for the check beforehand."""
+        return Credentials(self._one_token("token-first"), self._tokens_cold, user=FIRST_MINTED)
+
+    @cached_property
+    def _tokens_cold(self) -> Path:
         file = self._directory / "tokens-cold"
         mint(self._programs, self._es256[0], self._cold_tokens, file)
-        return Credentials(self._one_token("token-first"), file, user=FIRST_MINTED)
+        return file
 
     @cached_property
     def bearer_many(self) -> Credentials:
         """A working set of tokens, each of another user, in turn."""
-        with self.bearer_cold.file.open() as tokens:
+        with self._tokens_cold.open() as tokens:
             lines = [line for _, line in zip(range(MANY_TOKENS), tokens, strict=False)]
         return Credentials(lines[0].strip(), self._write("tokens-many", "".join(lines)), True, FIRST_MINTED)
 

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import app
+from app import ask_page, page_request
+from contenders import ALL
 from errors import BenchError
 from lanes import Bench, Lane, blamed, side_by_side
 from results import Quantity, Series
@@ -28,13 +29,12 @@ class Memory:
     """Resident memory, of all processes. Each round starts the programs anew: what an allocator got, it keeps."""
 
     rounds: int = 3
-    quantities = [IDLE, CONNECTION]
+    quantities = (IDLE, CONNECTION)
 
     def measure(self, bench: Bench, contenders: tuple[str, ...]) -> list[Series]:
         allow_files()
         idle: dict[str, list[float]] = defaultdict(list)
         connection: dict[str, list[float]] = defaultdict(list)
-        lanes: list[Lane] = []
         for turn in range(min(self.rounds, bench.rounds)):
             with side_by_side(bench, contenders, tls=True) as lanes, contextlib.ExitStack() as held:
                 before = {}
@@ -50,9 +50,9 @@ class Memory:
                     idle[name].append(at_rest / 1e6)
                     connection[name].append((lane.server.resident_bytes() - at_rest) / HELD / 1e3)
         return [
-            Series(lane.contender.name, lane.contender.title, quantity.name, figures[lane.contender.name])
+            Series(name, ALL[name].title, quantity.name, figures[name])
             for quantity, figures in ((IDLE, idle), (CONNECTION, connection))
-            for lane in lanes
+            for name in contenders
         ]
 
 
@@ -60,30 +60,19 @@ class Memory:
 def connections(lane: Lane, count: int) -> Iterator[None]:
     """Held while the block runs. Each has had one answer."""
     context = ssl.create_default_context(cafile=str(lane.site.material.certificate))
-    authorization = f"Authorization: {lane.credentials.first}\r\n" if lane.credentials else ""
-    request = f"GET {app.PAGE} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n".encode()
+    request = page_request(lane.credentials)
     with contextlib.ExitStack() as open_sockets:
         held = []
         for _ in range(count):
             tcp = socket.create_connection(("127.0.0.1", lane.site.port), timeout=5)
             held.append(open_sockets.enter_context(context.wrap_socket(tcp, server_hostname="localhost")))
-            ask(held[-1], request)
+            ask_page(held[-1], request)
         yield
         for connection in held:
             connection.settimeout(0)
             # What is still open has nothing to say. An end of the connection would be read as b"".
             with contextlib.suppress(ssl.SSLWantReadError):
                 raise BenchError(f"a held connection ended: {connection.recv(100)!r}")
-
-
-def ask(connection: socket.socket, request: bytes) -> None:
-    connection.sendall(request)
-    answer = b""
-    while not answer.endswith(app.BODY):
-        more = connection.recv(65536)
-        if not more or not (answer + more).startswith(b"HTTP/1.1 200"):
-            raise BenchError(f"not a 200: {(answer + more)[:200]!r}")
-        answer += more
 
 
 def allow_files() -> None:

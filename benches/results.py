@@ -22,12 +22,16 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Bound:
-    """`subject` may have at most `at_most` times what `reference` has, or `at_most` itself where there is none."""
+    """`subject` may have at most `at_most` times what `reference` has, or `at_most` itself where there is none.
+
+    `goal` is what we would like better, and nobody is judged by.
+    """
 
     at_most: float
     reference: str | None = None
     subject: str = OURS
     quantity: str = "cpu"
+    goal: float | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Method(Protocol):
     """How a row is measured."""
 
     @property
-    def quantities(self) -> list[Quantity]: ...
+    def quantities(self) -> tuple[Quantity, ...]: ...
 
     def measure(self, bench: Bench, contenders: tuple[str, ...]) -> list[Series]: ...
 
@@ -42,6 +42,8 @@ class Row:
 
 KEPT = Wrk(connections=64)
 EVERYONE = ("relay", "nginx", "nginx-basic", "haproxy-jwt", "envoy-jwt", "sidegate-basic", "sidegate-jwt")
+# The nginx that sidegate is held against is the one that asks for a password as well: one that lets everybody in does
+# other work. What that one costs is shown where it is a question of microseconds.
 GUARDED = ("relay", "nginx-basic", "haproxy-jwt", "envoy-jwt", "sidegate-jwt")
 # Per answer of 10 MB, and so a hundred times that per gigabyte.
 PER_GIGABYTE = Quantity("cpu", "CPU per GB", "ms")
@@ -49,20 +51,23 @@ GIGABYTE = 1e3 * 1e9 / LARGE_BYTES
 
 ROWS = (
     Row(
-        "h1", "HTTP/1.1", "64 keep-alive connections, small answers", Cpu(KEPT, tls=False), EVERYONE,
-        (Bound(1.40, "relay"), Bound(0.90, "nginx-basic"), Bound(0.27, "envoy-jwt"), Bound(0.25, "haproxy-jwt")),
+        "h1", "HTTP/1.1, JWT warm", "64 keep-alive connections, small answers",
+        Cpu(KEPT, tls=False, steady=(TOKEN_MISSES,)), EVERYONE,
+        (Bound(1.40, "relay", goal=1.25), Bound(0.90, "nginx-basic"), Bound(0.27, "envoy-jwt"),
+         Bound(0.25, "haproxy-jwt")),
     ),
     Row(
         "tls", "HTTP/1.1 over TLS 1.3", "64 keep-alive connections, P-256; the relay leaves TLS to the app",
-        Cpu(KEPT, tls=True), EVERYONE, (Bound(0.70, "nginx-basic"),),
+        Cpu(KEPT, tls=True, steady=(TOKEN_MISSES,)), EVERYONE, (Bound(0.70, "nginx-basic"),),
     ),
     Row(
-        "h2", "HTTP/2 over TLS 1.3", "32 connections × 10 streams", Cpu(H2load(32, 10), tls=True), EVERYONE,
+        "h2", "HTTP/2 over TLS 1.3", "32 connections × 10 streams",
+        Cpu(H2load(32, 10), tls=True, steady=(TOKEN_MISSES,)), EVERYONE,
         (Bound(0.60, "nginx-basic"), Bound(0.30, "envoy-jwt")),
     ),
     Row(
         "handshake", "New TLS connection per request", "a full TLS 1.3 handshake each time, 16 at once",
-        Cpu(Ab(16), tls=True), GUARDED, (Bound(0.60, "nginx-basic"),),
+        Cpu(Ab(16), tls=True, steady=(TOKEN_MISSES,)), GUARDED, (Bound(0.60, "nginx-basic"),),
     ),
     Row(
         "cold", "JWT ES256, cold", "64 keep-alive connections, each token shown once",
@@ -70,18 +75,18 @@ ROWS = (
         (Bound(0.65, "haproxy-es256", "sidegate-es256"),),
     ),
     Row(
-        "basic", "Basic, bcrypt cost 10, warm", "64 keep-alive connections, against our own warm JWT",
-        Cpu(KEPT, tls=False, steady=(PASSWORD_MISSES,)), ("sidegate-jwt", "sidegate-bcrypt"),
+        "basic", "Basic bcrypt, warm", "cost 10, 64 keep-alive connections, against our own warm JWT",
+        Cpu(KEPT, tls=False, steady=(PASSWORD_MISSES,), tolerance=0.001), ("sidegate-jwt", "sidegate-bcrypt"),
         (Bound(1.05, "sidegate-jwt", "sidegate-bcrypt"),),
     ),
     Row(
         "download", "Answers of 10 MB over TLS", "4 keep-alive connections",
-        Cpu(Wrk(4, LARGE, LARGE_BYTES), tls=True, quantity=PER_GIGABYTE, scale=GIGABYTE), GUARDED,
+        Cpu(Wrk(4, LARGE, LARGE_BYTES), True, quantity=PER_GIGABYTE, scale=GIGABYTE), GUARDED,
         (Bound(1.00, "nginx-basic"),),
     ),
     Row(
         "upload", "Requests of 10 MB over TLS", "4 keep-alive connections",
-        Cpu(Wrk(4, UPLOAD, upload_bytes=LARGE_BYTES), tls=True, quantity=PER_GIGABYTE, scale=GIGABYTE), GUARDED,
+        Cpu(Wrk(4, UPLOAD, upload_bytes=LARGE_BYTES), True, quantity=PER_GIGABYTE, scale=GIGABYTE), GUARDED,
         (Bound(1.00, "nginx-basic"),),
     ),
     Row(
@@ -114,12 +119,15 @@ ROWS = (
     ),
     Row(
         "tokens", "1 → 100,000 tokens", "64 keep-alive connections, the tokens in turn, all remembered",
-        Cpu(KEPT, tls=False, steady=(TOKEN_MISSES,)), ("sidegate-token", "sidegate-tokens"),
+        Cpu(KEPT, tls=False, steady=(TOKEN_MISSES,), tolerance=0.001), ("sidegate-token", "sidegate-tokens"),
         (Bound(1.30, "sidegate-token", "sidegate-tokens"),),
     ),
     Row(
-        "start", "Start", "exec to the first answer with a token or password", Startup(), GUARDED,
+        "start", "Start", "exec to the first answer with a token or password, without TLS", Startup(), GUARDED,
         (Bound(10, quantity="start"),),
     ),
-    Row("size", "Size", "of the program file, stripped", Size(), GUARDED, (Bound(10, quantity="size"),)),
+    Row(
+        "size", "Size", "of the program file, ours the static one if that is built; the others load libraries besides",
+        Size(), GUARDED, (Bound(10, quantity="size"),),
+    ),
 )

@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import app
+from app import ask_page, page_request
 from contenders import ALL, Contender
 from errors import BenchError
-from lanes import Bench
-from memory import ask
+from lanes import Bench, blamed
 from results import Quantity, Series
+from server import Server
 
 LONGEST_SECONDS = 10
 START = Quantity("start", "exec to the first answer", "ms")
@@ -26,7 +26,7 @@ SIZE = Quantity("size", "size of the program", "MB")
 class Startup:
     """From the call that starts the program until a request with credentials has its 200, asked for without pause."""
 
-    quantities = [START]
+    quantities = (START,)
 
     def measure(self, bench: Bench, contenders: tuple[str, ...]) -> list[Series]:
         figures: dict[str, list[float]] = {name: [] for name in contenders}
@@ -39,49 +39,49 @@ class Startup:
     def _start(self, bench: Bench, contender: Contender) -> float:
         site = bench.site(contender, tls=False)
         command = contender.command(site)
-        credentials = contender.credentials(bench.material)
-        authorization = f"Authorization: {credentials.first}\r\n" if credentials else ""
-        request = f"GET {app.PAGE} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n".encode()
+        request = page_request(contender.credentials(bench.material))
         everywhere = os.sched_getaffinity(0)
-        with (site.directory / "output.log").open("wb") as output:
+        log = site.directory / "output.log"
+        with log.open("wb") as output:
             # The child inherits the core: `taskset` would be one more program to start.
             os.sched_setaffinity(0, {bench.proxy_core})
             begun = time.perf_counter()
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                        cwd=site.directory)
             os.sched_setaffinity(0, {bench.load_core})
+        server = Server(contender.name, process, log)
         try:
-            answered(site.port, request, contender)
+            with blamed(contender, server):
+                answered(site.port, request)
             return time.perf_counter() - begun
         finally:
             os.sched_setaffinity(0, everywhere)
-            process.terminate()
-            process.wait(LONGEST_SECONDS)
+            server.stop()
 
 
-def answered(port: int, request: bytes, contender: Contender) -> None:
+def answered(port: int, request: bytes) -> None:
     deadline = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), timeout=5) as tcp:
-            ask(tcp, request)
+            ask_page(tcp, request)
             return
-    raise BenchError(f"{contender.name} did not answer within {LONGEST_SECONDS} s")
+    raise BenchError(f"no answer within {LONGEST_SECONDS} s")
 
 
 @dataclass(frozen=True)
 class Size:
     """The program file; of ours the static one, as the Dockerfile builds it, when it was built from these sources."""
 
-    quantities = [SIZE]
+    quantities = (SIZE,)
 
     def measure(self, bench: Bench, contenders: tuple[str, ...]) -> list[Series]:
         programs = bench.programs
         static = programs.static_sidegate()
         files = {"relay": programs.relay, "nginx-basic": programs.nginx, "haproxy-jwt": programs.haproxy,
                  "envoy-jwt": programs.envoy, "sidegate-jwt": static or programs.sidegate}
-        kinds = {"sidegate-jwt": "static" if static else "NOT static: that one is not built"}
+        kind = ", static" if static else ", dynamic"
         return [
-            Series(name, f"{ALL[name].title.split(',')[0]}, {kinds.get(name, 'without its libraries')}", SIZE.name,
+            Series(name, ALL[name].title.split(",")[0] + (kind if ALL[name].ours else ""), SIZE.name,
                    [Path(files[name]).stat().st_size / 1e6])
             for name in contenders
         ]
