@@ -20,7 +20,7 @@ MICROSECONDS = Quantity("cpu", "CPU per request", "µs")
 
 @dataclass(frozen=True)
 class Cpu:
-    """The CPU time that the whole proxy spends on an answer, or (`per`) on a thousandth of something of that size.
+    """The CPU time that the whole proxy spends on an answer; `scale` makes of its seconds what `quantity` says.
 
     `steady` are metrics of sidegate's that the visits may not change: who says that a token was remembered proves it.
     `tolerance` is by how much they still may, as a share of the answers: what was asked for as a visit to warm up ended
