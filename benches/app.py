@@ -1,20 +1,25 @@
-"""The app behind every contender: nginx, 200 with 48 bytes over keep-alive, with and without TLS."""
+"""The app behind every contender: nginx, 200 with 48 bytes over keep-alive, with and without TLS; and large bodies."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from material import Material
+from errors import BenchError
+from material import Credentials, Material
+from nginx import nginx_command, nginx_config, nginx_tls
 from peers import Programs
 from server import Server, free_port, serving
 
 PAGE = "/"
 BODY = b"forty-eight bytes, as a small JSON answer has..\n"
 SEEN = "/seen"
+LARGE = "/large"
+LARGE_BYTES = 10_000_000
+UPLOAD = "/upload"
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,24 @@ class App:
 @contextlib.contextmanager
 def running(programs: Programs, material: Material, core: int, directory: Path) -> Iterator[App]:
     port, tls_port = free_port(), free_port()
+    (directory / LARGE[1:]).write_bytes(bytes(LARGE_BYTES))
+    page = f'return 200 "{BODY.decode()[:-1]}\\n";'
     config = nginx_config(f"""
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
         {nginx_tls(material)}
-        location = {PAGE} {{ return 200 "{BODY.decode()[:-1]}\\n"; }}
+        location = {PAGE} {{ {page} }}
         location = {SEEN} {{
             return 200 "user=$user for=$http_x_forwarded_for proto=$http_x_forwarded_proto";
+        }}
+        location = {LARGE} {{ root {directory}; }}
+        # `return` would answer before the body is there. A proxy that buffers has read all of it.
+        location = {UPLOAD} {{
+            client_body_buffer_size {LARGE_BYTES};
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_pass http://127.0.0.1:{port}{PAGE};
         }}
     }}
     map $http_x_forwarded_user $user {{ "" "-"; default $http_x_forwarded_user; }}""")
@@ -44,33 +59,17 @@ def running(programs: Programs, material: Material, core: int, directory: Path) 
         yield App(port, tls_port, server)
 
 
-def nginx_command(programs: Programs, directory: Path, config: str) -> list[str]:
-    """Writes `config` and returns what runs it: one master, one worker, nothing outside of `directory`."""
-    (directory / "nginx.conf").write_text(config)
-    return [programs.nginx, "-p", str(directory), "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"]
+def page_request(credentials: Credentials | None) -> bytes:
+    authorization = f"Authorization: {credentials.first}\r\n" if credentials else ""
+    return f"GET {PAGE} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n".encode()
 
 
-def nginx_config(http: str) -> str:
-    # A worker of root's runs as nobody, who could not read the users file in our private directory.
-    user = "user root;" if os.geteuid() == 0 else ""
-    return f"""{user}
-worker_processes 1;
-pid nginx.pid;
-error_log error.log warn;
-events {{ worker_connections 8192; }}
-http {{
-    access_log off;
-    default_type text/plain;
-    keepalive_timeout 1h;
-    keepalive_requests 1000000000;
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    {http}
-}}
-"""
-
-
-def nginx_tls(material: Material) -> str:
-    return f"""ssl_certificate {material.certificate};
-        ssl_certificate_key {material.key};
-        ssl_protocols TLSv1.3;"""
+def ask_page(connection: socket.socket, request: bytes) -> None:
+    """Sends `request` over a connection that is kept. The answer has to be the page."""
+    connection.sendall(request)
+    answer = b""
+    while not answer.endswith(BODY):
+        more = connection.recv(65536)
+        if not more or not (answer + more).startswith(b"HTTP/1.1 200"):
+            raise BenchError(f"not a 200: {(answer + more)[:200]!r}")
+        answer += more

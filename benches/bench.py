@@ -1,10 +1,9 @@
-"""script/bench: the CPU time of sidegate per request beside its peers, in one run on one machine."""
+"""script/bench: what sidegate costs beside its peers, in one run on one machine."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -12,37 +11,44 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import app
+import chart
 import machine
-import material
+import markdown
 import peers
+import report
 from errors import BenchError
-from measure import Bench, measure
-from report import Result, disturbance, document, table
-from rows import ROWS
+from lanes import Bench
+from material import Material
+from peers import REPOSITORY
+from results import Result, Run
+from rows import ROWS, Row
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 FAILED, USAGE = 1, 64
+# More than anybody verifies on one core, so that no token is shown twice.
+COLD_TOKENS_PER_SECOND = 20_000
 
 ABOUT = """\
-The CPU time that sidegate spends on a request, beside nginx, HAProxy, Envoy and a raw TCP relay, in one run.
+What sidegate costs beside nginx, HAProxy, Envoy and a raw TCP relay: CPU time per request, memory, latency, start.
 
 Each proxy has one worker on one core; the load generator and the app (nginx) share another one. A round visits every
-contender in turn; what counts is the CPU time of all the proxy's threads and processes, divided by the answers, every
-one of which must be a 200. Medians are over the rounds, and a ratio is the median of the rounds' ratios. Peers that
-are missing are installed (apt-get as root, pip into target/bench-venv); sidegate and the relay are built.
+contender in turn. CPU is that of all the proxy's threads and processes, divided by the answers, every one of which
+must be a 200 of the right length. Medians are over the rounds, and a ratio is the median of the rounds' ratios; what
+follows it in brackets is the lowest and the highest of them. Peers that are missing are installed (apt-get as root,
+pip into target/bench-venv); sidegate and the relay are built.
 """
 
 EXAMPLES = f"""\
 rows:
-{chr(10).join(f"  {row.name:6}{row.title}" for row in ROWS)}
+{chr(10).join(f"  {row.name:10} {row.title}" for row in ROWS)}
 
 examples:
-  script/bench                    the whole table; JSON in target/bench.json
+  script/bench                    the whole table, about a quarter of an hour; JSON in target/bench.json
   script/bench --quick            a look, not a figure: two rounds of one second
-  script/bench --only h1 --rounds 9 --strict
+  script/bench --only h1 --only tls --rounds 9 --strict
+  script/bench --from target/bench.json --chart --markdown docs/performance-table.md     nothing is measured
 """
 
 
@@ -58,14 +64,21 @@ def main() -> int:
     # A polite kill must unwind too, or servers and files stay behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
     try:
-        results = run(options)
+        run = Run.read(options.source) if options.source else measure(options)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return FAILED
-    verdicts = [verdict for result in results for verdict in result.verdicts()]
+    if options.source:
+        print(report.header(run), *(report.table(result, sys.stdout.isatty()) for result in run.results), sep="\n")
+    print(report.summary(run, sys.stdout.isatty()))
+    if options.chart:
+        chart.write(run, REPOSITORY / "docs")
+    if options.markdown:
+        markdown.write(run, options.markdown)
+    verdicts = [verdict for result in run.results for verdict in result.verdicts()]
     return FAILED if options.strict and not all(verdict.met for verdict in verdicts) else 0
 
 
@@ -80,53 +93,51 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short for --rounds 2 --seconds 1")
     parser.add_argument("--json", type=Path, metavar="FILE", default=REPOSITORY / "target/bench.json",
                         help="where the figures go (default target/bench.json)")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is not met")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="source",
+                        help="show what an earlier run has written, and measure nothing")
+    parser.add_argument("--chart", action="store_true", help="draw docs/performance-light.svg and -dark.svg")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables for the documentation")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a bound is not met")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 2, 1
     return options
 
 
-def run(options: argparse.Namespace) -> list[Result]:
-    programs = peers.prepare(REPOSITORY)
-    rows = [row for row in ROWS if not options.only or row.name in options.only]
+def measure(options: argparse.Namespace) -> Run:
+    programs = peers.prepare()
     proxy_core, load_core = machine.cores()
-    about: dict[str, Any] = {
+    run = Run(results=[], about={
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine.describe(),
-        "versions": programs.versions(REPOSITORY),
+        "versions": programs.versions(),
         "rounds": options.rounds,
         "seconds": options.seconds,
-    }
-    print(header(about), flush=True)
-
-    results = []
+    })
+    print(report.header(run), flush=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sidegate-bench-") as name, progress_line() as progress:
         directory = Path(name)
-        made = material.make(directory)
+        material = Material(directory, programs, COLD_TOKENS_PER_SECOND * (1 + options.rounds * options.seconds))
         (directory / "app").mkdir()
-        with app.running(programs, made, load_core, directory / "app") as behind:
-            bench = Bench(programs, made, behind, directory, proxy_core, load_core, options.rounds, options.seconds)
-            for row in rows:
-                results.append(Result(row, measure(bench, row, progress)))
-                progress("")
-                print("\n" + table(results[-1], colour=sys.stdout.isatty()), flush=True)
+        with app.running(programs, material, load_core, directory / "app") as behind:
+            bench = Bench(programs, material, behind, directory, proxy_core, load_core, options.rounds,
+                          options.seconds, progress)
+            for row in ROWS:
+                if not options.only or row.name in options.only:
+                    run.results.append(measure_row(bench, row))
+                    progress("")
+                    print(report.table(run.results[-1], sys.stdout.isatty()), flush=True)
+            run.about["disturbances"] = [round(share, 3) for share in bench.disturbances]
+    run.about["measured_seconds"] = round(time.monotonic() - started)
+    run.write(options.json)
+    print(f"\nMeasured in {run.about['measured_seconds']} s. Each round is in {options.json}")
+    return run
 
-    about["measured_seconds"] = round(time.monotonic() - started)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(document(results, about), indent=2) + "\n")
-    print(f"\n{disturbance(results)}\nMeasured in {about['measured_seconds']} s. Each round is in {options.json}")
-    return results
 
-
-def header(about: dict[str, Any]) -> str:
-    of = about["machine"]
-    return "\n".join([
-        f"{of['cpu']}, {of['cores']} cores, {of['memory']}; {of['kernel']}; {of['system']}",
-        *(f"  {name:9} {version}" for name, version in about["versions"].items()),
-        f"{about['rounds']} rounds of {about['seconds']} s each; load average at the start {of['load_average']}",
-    ])
+def measure_row(bench: Bench, row: Row) -> Result:
+    return Result(row.name, row.title, row.work, list(row.method.quantities),
+                  row.method.measure(bench, row.contenders), list(row.bounds))
 
 
 @contextlib.contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from material import AUDIENCE, ISSUER, Material
+from material import AUDIENCE, ISSUER, Issuer, Material
+from sites import Site
 
 HTTP_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 HTTP_MANAGER = (
@@ -14,40 +17,44 @@ TLS_CONTEXT = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Dow
 CACHED_TOKENS = 1000
 
 
-def envoy_config(port: int, app_port: int, material: Material, tls: bool) -> dict[str, Any]:
-    chain: dict[str, Any] = {"filters": [{"name": "http", "typed_config": http_manager(material)}]}
-    if tls:
-        chain["transport_socket"] = {"name": "tls", "typed_config": tls_context(material)}
-    return {
+def envoy_jwt(site: Site, issuer: Issuer) -> list[str]:
+    chain: dict[str, Any] = {"filters": [{"name": "http", "typed_config": http_manager(issuer.jwks)}]}
+    if site.tls:
+        chain["transport_socket"] = {"name": "tls", "typed_config": tls_context(site.material)}
+    config = {
         "static_resources": {
-            "listeners": [{"name": "entry", "address": loopback(port), "filter_chains": [chain]}],
-            "clusters": [cluster(app_port)],
+            "listeners": [{"name": "entry", "address": loopback(site.port), "filter_chains": [chain]}],
+            "clusters": [cluster(site.app.port)],
         }
     }
+    return [site.programs.envoy, "-c", site.write("envoy.json", json.dumps(config, indent=2)), "--concurrency", "1",
+            "--log-level", "warn", "--disable-hot-restart"]
 
 
-def http_manager(material: Material) -> dict[str, Any]:
+def http_manager(jwks: Path) -> dict[str, Any]:
     route = {"match": {"prefix": "/"}, "route": {"cluster": "app"}}
     return {
         "@type": HTTP_MANAGER,
         "stat_prefix": "entry",
         "use_remote_address": True,
+        # ApacheBench speaks nothing newer.
+        "http_protocol_options": {"accept_http_10": True},
         "http_filters": [
-            {"name": "jwt", "typed_config": jwt_authn(material)},
+            {"name": "jwt", "typed_config": jwt_authn(jwks)},
             {"name": "router", "typed_config": {"@type": f"{HTTP_FILTERS}.router.v3.Router"}},
         ],
         "route_config": {"virtual_hosts": [{"name": "app", "domains": ["*"], "routes": [route]}]},
     }
 
 
-def jwt_authn(material: Material) -> dict[str, Any]:
+def jwt_authn(jwks: Path) -> dict[str, Any]:
     return {
         "@type": f"{HTTP_FILTERS}.jwt_authn.v3.JwtAuthentication",
         "providers": {
             "bench": {
                 "issuer": ISSUER,
                 "audiences": [AUDIENCE],
-                "local_jwks": {"filename": str(material.jwks)},
+                "local_jwks": {"filename": str(jwks)},
                 "claim_to_headers": [{"header_name": "x-forwarded-user", "claim_name": "sub"}],
                 "jwt_cache_config": {"jwt_cache_size": CACHED_TOKENS},
             }

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
+import app
 from errors import BenchError
+from material import Credentials
+
+SCRIPT = Path(__file__).with_name("wrk.lua")
+# What an answer may have beside its body.
+HEAD_BYTES = 1000
+AB_MOST = 1_000_000
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How many there were, and how far the credentials were read that are shown in turn."""
+
+    requests: int
+    position: int = 0
 
 
 @dataclass(frozen=True)
@@ -14,13 +31,59 @@ class Wrk:
     """HTTP/1.1 with keep-alive."""
 
     connections: int
+    path: str = app.PAGE
+    answer_bytes: int = len(app.BODY)
+    upload_bytes: int = 0
 
-    def requests(self, url: str, authorization: str | None, seconds: int, core: int) -> int:
-        """The answers got in `seconds`. One that is not a 200 is an error, not part of a figure."""
-        command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "5s"]
-        if authorization:
-            command += ["-H", f"Authorization: {authorization}"]
-        return wrk_count(run([*command, url], core, seconds))
+    def requests(
+        self, origin: str, credentials: Credentials | None, position: int, seconds: int, core: int
+    ) -> Answers:
+        """The answers got in `seconds`. One that is not a 200, or not as long as it should be, is an error."""
+        command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "5s", "-s", str(SCRIPT)]
+        file = credentials.file if credentials else None
+        if credentials and not file:
+            command += ["-H", f"Authorization: {credentials.first}"]
+        again = "repeat" if credentials and credentials.cycle else "once"
+        command += [origin + self.path, "--", str(file or "-"), str(position), again, str(self.upload_bytes)]
+        return self._answers(run(command, core, seconds))
+
+    def _answers(self, output: str) -> Answers:
+        told = json.loads(output.splitlines()[-1])
+        count = told["requests"]
+        errors = {name: told[name] for name in ("connect", "read", "write", "status", "timeout") if told[name]}
+        if errors or not count:
+            raise BenchError(f"{count} answers, errors: {errors}\n{output}")
+        if told["exhausted"]:
+            raise BenchError("there were too few tokens, so that some would have been shown twice")
+        # An answer that is on its way at the end is in the bytes and not in the count.
+        most = (count + self.connections) * (self.answer_bytes + HEAD_BYTES)
+        if not count * self.answer_bytes < told["bytes"] < most:
+            raise BenchError(f"{count} answers of {self.answer_bytes} bytes cannot be {told['bytes']} bytes")
+        return Answers(count, told["position"])
+
+
+@dataclass(frozen=True)
+class Ab:
+    """A connection for each request. wrk would resume TLS sessions, and h2load never gives up a connection; this does
+    a full handshake each time."""
+
+    connections: int
+
+    def requests(
+        self, origin: str, credentials: Credentials | None, position: int, seconds: int, core: int
+    ) -> Answers:
+        """As `Wrk.requests`."""
+        # The order matters: `-t` would set the number of requests too.
+        command = ["ab", "-q", f"-c{self.connections}", f"-t{seconds}", f"-n{AB_MOST}", "-s5"]
+        if credentials:
+            command += ["-H", f"Authorization: {credentials.first}"]
+        output = run([*command, origin + app.PAGE], core, seconds)
+        count = number(r"Complete requests: +(\d+)", output)
+        failed = number(r"Failed requests: +(\d+)", output) + number(r"Non-2xx responses: +(\d+)", output, absent=0)
+        length = number(r"Document Length: +(\d+)", output)
+        if failed or not count or length != len(app.BODY):
+            raise BenchError(f"{failed} of {count} answers of {length} bytes failed\n{output}")
+        return Answers(count, position)
 
 
 @dataclass(frozen=True)
@@ -30,35 +93,55 @@ class H2load:
     connections: int
     streams: int
 
-    def requests(self, url: str, authorization: str | None, seconds: int, core: int) -> int:
+    def requests(
+        self, origin: str, credentials: Credentials | None, position: int, seconds: int, core: int
+    ) -> Answers:
         """As `Wrk.requests`."""
         command = ["h2load", "-t1", f"-c{self.connections}", f"-m{self.streams}", f"-D{seconds}"]
-        if authorization:
-            command += ["-H", f"authorization: {authorization}"]
-        return h2load_count(run([*command, url], core, seconds))
+        if credentials:
+            command += ["-H", f"authorization: {credentials.first}"]
+        output = run([*command, origin + app.PAGE], core, seconds)
+        if "Application protocol: h2" not in output:
+            raise BenchError(f"HTTP/2 was not negotiated\n{output}")
+        return Answers(h2load_count(output, self.connections * self.streams), position)
 
 
-Load = Wrk | H2load
+@dataclass(frozen=True)
+class Paced:
+    """HTTP/1.1 over kept connections: each asks by a clock of its own, or (`rate` 0) when it has its answer."""
+
+    connections: int
+    rate: int = 0
+
+    def times(
+        self, origin: str, credentials: Credentials | None, seconds: int, core: int, log: Path
+    ) -> list[int]:
+        """The microseconds that each request took."""
+        command = ["h2load", "--h1", "-t1", f"-c{self.connections}", f"-D{seconds}", f"--log-file={log}"]
+        if self.rate:
+            command += [f"--rps={self.rate / self.connections:.3f}"]
+        if credentials:
+            command += ["-H", f"authorization: {credentials.first}"]
+        log.unlink(missing_ok=True)
+        count = h2load_count(run([*command, origin + app.PAGE], core, seconds), self.connections)
+        if self.rate and count < 0.97 * self.rate * seconds:
+            raise BenchError(f"{count} answers in {seconds} s, where {self.rate} requests a second were meant")
+        return [int(line.split("\t")[2]) for line in log.read_text().splitlines()]
 
 
-def wrk_count(output: str) -> int:
-    count = number(r"(\d+) requests in ", output)
-    refused = number(r"Non-2xx or 3xx responses: (\d+)", output, absent=0)
-    errors = re.search(r"Socket errors: (.*)", output)
-    if refused or errors or not count:
-        raise BenchError(f"{refused} of {count} answers were refusals, socket errors: {errors and errors[1]}\n{output}")
-    return count
+Load = Wrk | Ab | H2load
 
 
-def h2load_count(output: str) -> int:
+def h2load_count(output: str, under_way: int) -> int:
     # A run ends by the clock, with requests under way: those are started, but neither done nor failed.
     count = number(r"(\d+) succeeded", output)
     failures = number(r"(\d+) failed", output) + number(r"(\d+) errored", output) + number(r"(\d+) timeout", output)
     ok = number(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", output, absent=0)
     if failures or not count or ok < count:
         raise BenchError(f"{failures} of {count + failures} requests failed, {ok} answers were 2xx\n{output}")
-    if "Application protocol: h2" not in output:
-        raise BenchError(f"HTTP/2 was not negotiated\n{output}")
+    data = number(r"\((\d+)\) data", output)
+    if not count <= data / len(app.BODY) <= count + under_way:
+        raise BenchError(f"{count} answers of {len(app.BODY)} bytes cannot be {data} bytes\n{output}")
     return count
 
 

