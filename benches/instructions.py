@@ -7,7 +7,6 @@ A path is one kind of request on one warm connection. Each is run twice, with N 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import json
 import os
@@ -89,8 +88,8 @@ def main() -> int:
         binary = arguments.binary or find_binary()
         print(f"sidegate: {binary}")
         with tempfile.TemporaryDirectory(prefix="sidegate-instructions-") as directory:
-            made = material.make(Path(directory))
-            made = dataclasses.replace(made, bearer=bearer(Path(directory)))
+            made = material.Essentials(Path(directory))
+            made.bearer = material.Credentials(bearer(Path(directory)))
             if arguments.profile:
                 return profile(binary, arguments.profile, made, Path(directory))
             names = arguments.only or list(PATHS)
@@ -132,7 +131,7 @@ def find_binary() -> Path:
     return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/sidegate"
 
 
-def cost(binary: Path, name: str, made: material.Material, directory: Path, repeat: int) -> float:
+def cost(binary: Path, name: str, made: material.Essentials, directory: Path, repeat: int) -> float:
     """The instructions of one request."""
     requests = PATHS[name].requests
     each = []
@@ -165,11 +164,11 @@ def verdict(name: str, instructions: float, budget: float | None) -> bool:
     return False
 
 
-def run(binary: Path, name: str, requests: int, made: material.Material, directory: Path) -> Callgrind:
+def run(binary: Path, name: str, requests: int, made: material.Essentials, directory: Path) -> Callgrind:
     path = PATHS[name]
     profile = Path(tempfile.mkdtemp(dir=directory)) / "callgrind"
     certificate = made.certificate if path.tls else None
-    authorization = made.basic if path.basic else made.bearer
+    authorization = made.basic.first if path.basic else made.bearer.first
     with sequence.app(path.streams) as app:
         config = directory / "sidegate.yaml"
         config.write_text(configuration(app.port, path, made))
@@ -185,7 +184,7 @@ def run(binary: Path, name: str, requests: int, made: material.Material, directo
 def bearer(directory: Path) -> str:
     """A token that has the same length in each run, as it is and in HTTP/2: HPACK's Huffman code has some letters shorter
     than others, and both decoding and the allocator's work follow the length."""
-    key = (directory / "signing.key").read_text()
+    key = (directory / "rs256.key").read_text()
     claims = {"iss": material.ISSUER, "aud": material.AUDIENCE, "sub": material.USER, "email": "alice@example.com",
               "groups": ["staff", "orders"], "exp": int(time.time()) + material.TOKEN_SECONDS}
     encoder = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
@@ -196,7 +195,7 @@ def bearer(directory: Path) -> str:
     raise AssertionError("endless")
 
 
-def configuration(app: int, path: Kind, made: material.Material) -> str:
+def configuration(app: int, path: Kind, made: material.Essentials) -> str:
     tls = f"tls: {{ certificate: {made.certificate}, key: {made.key} }}" if path.tls else "plaintext: true"
     # The token's key comes from a file, and nothing is fetched, refreshed or ended by time while this runs.
     return f"""
@@ -208,12 +207,12 @@ log: {{ access: off }}
 shutdown: {{ delay: 0s, grace: 10s }}
 auth:
   basic: {{ users_file: {made.users} }}
-  jwt: [{{ issuer: "{material.ISSUER}", audiences: [{material.AUDIENCE}], keys: {{ pem_file: {made.public_key} }} }}]
+  jwt: [{{ issuer: "{material.ISSUER}", audiences: [{material.AUDIENCE}], keys: {{ pem_file: {made.rs256.public_key} }} }}]
 rules: [{{ allow: authenticated }}]
 """
 
 
-def profile(binary: Path, name: str, made: material.Material, directory: Path) -> int:
+def profile(binary: Path, name: str, made: material.Essentials, directory: Path) -> int:
     """Shows where the instructions of a request are: the difference of the two runs, function by function."""
     requests = PATHS[name].requests
     runs = [run(binary, name, times * requests, made, directory).profiles() for times in (1, 2)]

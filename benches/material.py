@@ -44,14 +44,11 @@ class Credentials:
     user: str = USER
 
 
-class Material:
-    """What the contenders are configured with, as files, and the credentials that they must accept."""
+class Essentials:
+    """A certificate, a token and a password: what it takes to ask a sidegate over TLS."""
 
-    def __init__(self, directory: Path, programs: Programs, cold_tokens: int) -> None:
-        """`cold_tokens` is how many tokens a contender may be shown that it has not seen before."""
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._programs = programs
-        self._cold_tokens = max(cold_tokens, MANY_TOKENS)
         self.certificate, self.key = directory / "tls.crt", directory / "tls.key"
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
                 "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
@@ -66,6 +63,30 @@ class Material:
         self._password = secrets.token_urlsafe(12)
         self.basic = Credentials(basic(USER, self._password))
         self.users = self._write("users", sha_line(USER, self._password))
+
+    def _key_pair(self, name: str, algorithm: str, option: str) -> tuple[Path, Path]:
+        private, public = self._directory / f"{name}.key", self._directory / f"{name}.pub"
+        openssl("genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", str(private))
+        openssl("pkey", "-in", str(private), "-pubout", "-out", str(public))
+        return private, public
+
+    def _jwks(self, name: str, keys: list[dict[str, str]]) -> Path:
+        return self._write(f"{name}.jwks", json.dumps({"keys": keys}))
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self._directory / name
+        path.write_text(text)
+        return path
+
+
+class Material(Essentials):
+    """What the contenders are configured with, as files, and the credentials that they must accept."""
+
+    def __init__(self, directory: Path, programs: Programs, cold_tokens: int) -> None:
+        """`cold_tokens` is how many tokens a contender may be shown that it has not seen before."""
+        super().__init__(directory)
+        self._programs = programs
+        self._cold_tokens = max(cold_tokens, MANY_TOKENS)
 
     @cached_property
     def users_bcrypt(self) -> Path:
@@ -142,20 +163,6 @@ class Material:
     def _one_token(self, name: str) -> str:
         mint(self._programs, self._es256[0], 1, self._directory / name)
         return (self._directory / name).read_text().strip()
-
-    def _key_pair(self, name: str, algorithm: str, option: str) -> tuple[Path, Path]:
-        private, public = self._directory / f"{name}.key", self._directory / f"{name}.pub"
-        openssl("genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", str(private))
-        openssl("pkey", "-in", str(private), "-pubout", "-out", str(public))
-        return private, public
-
-    def _jwks(self, name: str, keys: list[dict[str, str]]) -> Path:
-        return self._write(f"{name}.jwks", json.dumps({"keys": keys}))
-
-    def _write(self, name: str, text: str) -> Path:
-        path = self._directory / name
-        path.write_text(text)
-        return path
 
 
 def mint(programs: Programs, key: Path, count: int, file: Path) -> None:

@@ -61,7 +61,7 @@ def parse() -> argparse.Namespace:
 
 async def soak(binary: Path, minutes: float, directory: Path) -> tuple[list[Sample], traffic.Site]:
     seconds = minutes * 60
-    made, keys = material.make(directory), Issuer()
+    made, keys = material.Essentials(directory), Issuer()
     passwords = {"alice": "wonderland", "bob": "looking-glass"}
     users = directory / "users"
     # The least work: on two busy cores a dearer hash would be refused as one too many at once, as it should be.
@@ -113,7 +113,7 @@ def gunicorn(port: int) -> list[str]:
             "--chdir", str(ROOT / "benches/soak"), "--error-logfile", "-", "app:app"]
 
 
-def configuration(port: int, admin: int, app: int, keys_url: str, made: material.Material, users: Path) -> str:
+def configuration(port: int, admin: int, app: int, keys_url: str, made: material.Essentials, users: Path) -> str:
     return f"""
 listen:
   address: 127.0.0.1:{port}
@@ -134,7 +134,7 @@ admin: {{ address: 127.0.0.1:{admin} }}
 """
 
 
-def trusting(made: material.Material, protocol: str) -> ssl.SSLContext:
+def trusting(made: material.Essentials, protocol: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(made.certificate))
     context.set_alpn_protocols([protocol])
     return context
