@@ -208,7 +208,7 @@ impl Refusal {
         self.trail.failed(denial.reason);
         let mut response = denial.into_response(self.form, &self.trail.request_id);
         if self.head {
-            // hyper leaves it out over HTTP/1 and not over HTTP/2, where it is a protocol error.
+            // Over HTTP/2 nobody else leaves it out, and there it is a protocol error.
             *response.body_mut() = Body::empty();
         }
         response

@@ -1,8 +1,8 @@
 //! The sidecar that puts authentication in front of an application that has none.
 //!
 //! ```text
-//!  TCP or Unix socket ─ PROXY protocol ─ TLS ─┬─ HTTP/1: gate (heads and chunks, read strictly) ─┬─ hyper
-//!        server         server::peer     tls  └─ HTTP/2: fields ────────────────────────────────┘   │
+//!  TCP or Unix socket ─ PROXY protocol ─ TLS ─┬─ HTTP/1: heads and chunks, read strictly, once ──┬─ reception
+//!        server         server::peer     tls  └─ HTTP/2: hyper, then fields ────────────────────┘   │
 //!                                  Exchange: the request, its origin, the trail of what was decided ▼
 //!    stack:   Observe ─ Cors ─ Respond ─ Admit ─ Guard ═╗          the order lives in stack.rs, nowhere else
 //!               │                 │        │       │    ║ Permitted       (no Permitted, no forward)
@@ -14,14 +14,14 @@
 //!             fetch → auth::jwt: issuers' keys, auth::review: a cluster's word  (own thread)
 //! ```
 //!
-//! Follow one request: `main → commands::serve → app → server → server::gate → stack → telemetry::observe → denial → admit →
+//! Follow one request: `main → commands::serve → app → server → server::http1 → server::reception → stack → telemetry::observe → denial → admit →
 //! auth::guard → target → auth::policy → sources → auth::jwt → proxy::forward → proxy::translate → proxy::headers →
-//! upstream`. The modules below are in the order in which a request meets them.
+//! upstream → http1` (how messages are read and written, for both sides). The modules below are in the order in which a request meets them.
 //!
 //! Three facts about types carry the design, and the compiler keeps them:
 //! - `Guard` takes an [`exchange::Exchange`] and calls an inner service with [`auth::Permitted`], which nothing else can
 //!   make: what was not authorised cannot be forwarded.
-//! - Below `Respond` the error is a [`denial::Denial`], above it `Infallible`: no error reaches hyper, and none is
+//! - Below `Respond` the error is a [`denial::Denial`], above it `Infallible`: no error reaches a connection, and none is
 //!   forgotten.
 //! - `Observe` accepts only an infallible inner service: it sees every answer, refusals included.
 

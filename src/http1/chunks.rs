@@ -1,4 +1,4 @@
-//! Follows a chunked body to its end (RFC 9112 section 7.1), without the liberties that the HTTP library takes.
+//! Follows a chunked body to its end (RFC 9112 section 7.1), without the liberties that some servers take.
 
 use super::head::{is_control, is_token};
 

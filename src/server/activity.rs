@@ -194,7 +194,7 @@ pub(super) struct Busy {
 
 impl Busy {
     /// Watches the body of the answer. The body of an answer that switches to another protocol holds what the request
-    /// takes up, and is kept for as long as the tunnel that comes with it; hyper would drop it with the header.
+    /// takes up, and is kept for as long as the tunnel that comes with it; it would be dropped with the header.
     pub(super) fn watch<B: fmt::Debug + Send + 'static>(self, mut response: Response<B>) -> Response<Watched<B>> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return response.map(|body| Watched::new(Some(body), self));
@@ -242,7 +242,7 @@ impl<B: Body> Body for Watched<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        // hyper asks for more when the client has taken what there was.
+        // More is asked for when the client has taken what there was.
         this.busy.untaken.store(0, Relaxed);
         let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(None) };
         let polled = body.poll_frame(cx);

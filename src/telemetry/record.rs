@@ -92,7 +92,7 @@ impl Record {
     /// The header of the answer is there, and nothing will follow it when `is_end`.
     pub(super) fn answer(&mut self, status: StatusCode, is_end: bool) {
         self.status = Some(status);
-        // Where no body is allowed hyper does not ask for one.
+        // Where no body is allowed nobody asks for one.
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         self.complete = is_end || bodiless || self.method == Method::HEAD;
     }
