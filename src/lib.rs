@@ -37,8 +37,8 @@ pub mod origin;
 
 pub mod http1;
 
-pub mod exchange;
 pub mod clock;
+pub mod exchange;
 pub mod fields;
 pub mod stack;
 

@@ -33,8 +33,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "auth",
         &[
-            "clock", "config", "cors", "denial", "exchange", "fetch", "fields", "identity", "live", "reason", "sources",
-            "target",
+            "clock", "config", "cors", "denial", "exchange", "fetch", "fields", "identity", "live", "reason",
+            "sources", "target",
         ],
     ),
     (

@@ -79,13 +79,15 @@ impl Rewrite {
         shown: &Shown,
         request_id: &HeaderValue,
     ) {
-        remove(
-            headers,
-            match shown {
-                Shown::AsSent => &self.of_requests_with_credentials,
-                Shown::Nothing | Shown::Assertion | Shown::Fixed(_) => &self.of_requests,
-            },
-        );
+        let names = match shown {
+            Shown::AsSent => &self.of_requests_with_credentials,
+            Shown::Nothing | Shown::Assertion | Shown::Fixed(_) => {
+                // Nearly every request has it, and taken out by itself it needs no list.
+                headers.remove(AUTHORIZATION);
+                &self.of_requests
+            }
+        };
+        remove(headers, names);
         if matches!(shown, Shown::AsSent) {
             // Checked is what is under the name itself; what an app could take for it is not.
             let aliases = headers.keys().filter(|name| self.of_credentials.contains(name));
