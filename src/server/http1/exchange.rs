@@ -22,8 +22,9 @@ use super::{
 };
 use crate::http1::incoming::Feed;
 
-/// What is read at once of a body, in bytes.
-const BODY: usize = 64 * 1024;
+/// What is read at once of a body, in bytes: the least, and the most, which only those get who send as much at once.
+const LEAST: usize = 8 * 1024;
+const MOST: usize = 64 * 1024;
 
 pin_project! {
     /// A request that is being answered.
@@ -48,6 +49,8 @@ pub(super) struct Upload {
     expects_continue: bool,
     /// Whether the client has gone before its end.
     gone: bool,
+    /// What is read at once.
+    size: usize,
 }
 
 /// How a request ended.
@@ -219,9 +222,15 @@ where
         if upload.feed.offer(read, cx) {
             return Ok(Poll::Ready(()));
         }
-        read.reserve(upload.feed.left().map_or(BODY, |left| usize::try_from(left).unwrap_or(BODY).min(BODY)));
+        let left = upload.feed.left().map(|left| usize::try_from(left).unwrap_or(usize::MAX));
+        read.reserve(left.unwrap_or(usize::MAX).min(upload.size));
         match poll_read_buf(Pin::new(io), cx, read) {
-            Poll::Ready(Ok(1..)) => Ok(Poll::Ready(())),
+            Poll::Ready(Ok(count @ 1..)) => {
+                if count >= upload.size {
+                    upload.size = (2 * upload.size).min(MOST);
+                }
+                Ok(Poll::Ready(()))
+            }
             Poll::Ready(Ok(0) | Err(_)) => {
                 upload.gone = true;
                 upload.feed.interrupt(cx);
@@ -234,7 +243,7 @@ where
 
 impl Upload {
     pub(super) fn new(feed: Feed, expects_continue: bool) -> Self {
-        Self { feed, expects_continue, gone: false }
+        Self { feed, expects_continue, gone: false, size: LEAST }
     }
 
     /// Reads away what is left, if all of it is here.
