@@ -127,6 +127,39 @@ fn a_tls_answer_that_is_cut_is_not_passed_on_as_a_whole_one() {
 }
 
 #[test]
+fn what_follows_a_whole_answer_inside_tls_is_nobodys_answer() {
+    let files = Files::new();
+    let (config, listener) = (AUTHORITY.server_config(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for tcp in listener.incoming().map_while(Result::ok) {
+            let config = config.clone();
+            thread::spawn(move || {
+                let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), tcp);
+                let mut head = [0; 4096];
+                while let Ok(1..) = tls.read(&mut head) {
+                    let path = String::from_utf8_lossy(&head).split(' ').nth(1).unwrap()[1..].to_owned();
+                    // Two records, which arrive together.
+                    let (size, poison) = (path.len(), "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
+                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{path}");
+                    for record in [answer.as_str(), poison] {
+                        tls.conn.writer().write_all(record.as_bytes()).unwrap();
+                    }
+                    let _ = tls.flush();
+                }
+            });
+        }
+    });
+    let sidegate =
+        https(&address.to_string(), &files, json!({})).set(json!({ "upstream": { "keep_alive": "30s" } })).start();
+    let mut wire = sidegate.wire();
+    for number in 0..10 {
+        let answer = wire.send(format!("GET /{number} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer();
+        assert_eq!((answer.status, answer.text()), (200, number.to_string()));
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_apps_tls_is_told_at_once_and_with_its_place() {
     let files = Files::new();
     let nothing = files.path("nothing.pem");

@@ -4,9 +4,10 @@
 //! empty lines. Each of these is a place where the app, or a proxy before us, could see another message.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use memchr::memchr;
 
+use super::name;
 use crate::reason::Reason;
 
 /// How large a head may be.
@@ -228,7 +229,7 @@ impl Head {
         for Field { start, name, end } in fields {
             let value = trim(&bytes[name + 1..end]);
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| Reason::HeaderInvalid)?;
-            let name = HeaderName::from_bytes(&bytes[start..name]).map_err(|_| Reason::HeaderInvalid)?;
+            let name = name::parse(&bytes[start..name]).map_err(|_| Reason::HeaderInvalid)?;
             headers.try_append(name, value).map_err(|_| Reason::HeaderTooLarge)?;
         }
         let mut request = Request::new(());

@@ -1,13 +1,13 @@
 //! Sends what is permitted to the app, and streams the answer back.
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-    request,
+    request, response,
 };
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::{
     credentials::Credentials,
@@ -20,7 +20,7 @@ use crate::{
     denial::Denial,
     exchange::Trail,
     reason::Reason,
-    upstream::{ConnectError, Connection, Connections, Lease, SendError, Shared, Upload},
+    upstream::{ConnectError, Connection, Connections, Fault, Lease, SendError, Sending, Shared, Upload},
 };
 
 /// How often a request may find that a shared connection ended before it was sent, or that the app refused it unseen.
@@ -36,9 +36,9 @@ pub struct Proxy {
 }
 
 /// What could be done with a request at once.
-enum First<F> {
+enum First {
     /// It was sent over an idle connection. There is a copy when it may be sent twice.
-    Sent(F, Option<Box<Request<Upload>>>),
+    Sent(Sending, Option<Box<Request<Upload>>>),
     /// It has to wait: for a connection, or for its body.
     Waits(Box<Request<Upload>>),
 }
@@ -66,7 +66,7 @@ impl Proxy {
             Some((connection, may_close)) => {
                 // A copy costs as much as the decision.
                 let copy = if may_close && is_idempotent(request.method()) { copy_of(&request, &trail) } else { None };
-                (First::Sent(Box::pin(connection.send(request, trail.clone())), copy), asked, trail)
+                (First::Sent(connection.send(request, trail.clone()), copy), asked, trail)
             }
         });
         async move {
@@ -74,13 +74,12 @@ impl Proxy {
             let request = match first {
                 First::Waits(request) => request,
                 First::Sent(sent, copy) => match (sent.await, copy) {
-                    (Ok((response, connection)), _) => return self.answer(response, connection, asked, trail),
+                    (Ok((head, connection)), _) => return self.answer(head, connection, asked, trail),
                     // The app closed the connection while it was idle: that says nothing about the request.
                     (Err(SendError::Unsent(unsent)), _) => unsent,
-                    (Err(SendError::Broken(_) | SendError::Closed), Some(copy)) => copy,
+                    (Err(SendError::Broken(_)), Some(copy)) => copy,
                     (Err(error), _) => {
-                        if let (Connections::Pool(pool), SendError::Closed | SendError::Broken(_)) = (&self.app, &error)
-                        {
+                        if let (Connections::Pool(pool), SendError::Broken(_)) = (&self.app, &error) {
                             pool.closes();
                         }
                         return Err(failed(error, &trail));
@@ -128,14 +127,14 @@ impl Proxy {
         };
         if let Some((connection, _)) = idle {
             match connection.send(*request, trail.clone()).await {
-                Ok((response, connection)) => return self.answer(response, connection, asked, trail),
+                Ok((head, connection)) => return self.answer(head, connection, asked, trail),
                 Err(SendError::Unsent(unsent)) => request = unsent,
                 Err(error) => return Err(failed(error, &trail)),
             }
         }
         let connection = pool.connect().await.map_err(unreachable)?;
         match connection.send(*request, trail.clone()).await {
-            Ok((response, connection)) => self.answer(response, connection, asked, trail),
+            Ok((head, connection)) => self.answer(head, connection, asked, trail),
             Err(error) => Err(failed(error, &trail)),
         }
     }
@@ -154,7 +153,8 @@ impl Proxy {
             let copy = copy_of(&request, &trail);
             match shared.send(open, *request, &trail).await {
                 Ok((response, stream)) => {
-                    return Ok(self.translation.to_client(response, Lease::Shared(stream), &asked, trail));
+                    let (head, body) = response.into_parts();
+                    return Ok(self.translation.to_client(head, Lease::Shared(body, stream), &asked, trail));
                 }
                 Err(SendError::Unsent(unsent)) => request = unsent,
                 Err(SendError::Refused(error)) => {
@@ -169,21 +169,21 @@ impl Proxy {
     /// The answer that came over a connection of its own, as the client gets it.
     fn answer(
         &self,
-        response: Response<Incoming>,
+        head: response::Parts,
         connection: Box<Connection>,
         asked: Asked,
         trail: Arc<Trail>,
     ) -> Result<Response<Body>, Denial> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.translation.switch(response, connection, asked, trail);
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.translation.switch(head, connection, asked, trail);
         }
         // These have no body, and some apps send one all the same: what is left of it would be the next client's answer.
-        let bodiless = asked.head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = asked.head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let pool = match &self.app {
             Connections::Pool(pool) if !bodiless => Some(pool.clone()),
             Connections::Pool(_) | Connections::Shared(_) => None,
         };
-        Ok(self.translation.to_client(response, Lease::Own(connection, pool), &asked, trail))
+        Ok(self.translation.to_client(head, Lease::Own(connection, pool), &asked, trail))
     }
 }
 
@@ -211,7 +211,7 @@ fn unreachable(error: ConnectError) -> Denial {
             tracing::warn!(%error, "the app cannot be reached over TLS");
             Reason::UpstreamTls.into()
         }
-        ConnectError::Refused(_) | ConnectError::Timeout | ConnectError::Unusable(_) => {
+        ConnectError::Refused(_) | ConnectError::Timeout | ConnectError::Http2(_) => {
             tracing::warn!(%error, "the app cannot be reached");
             Reason::UpstreamUnreachable.into()
         }
@@ -222,13 +222,8 @@ fn unreachable(error: ConnectError) -> Denial {
 fn failed(error: SendError, trail: &Trail) -> Denial {
     let cause = match error {
         SendError::Timeout => return Reason::UpstreamTimeout.into(),
-        SendError::Broken(error) if error.is_parse_too_large() => "its header is larger than 64 KiB".to_owned(),
-        // hyper says what kind of error it is, and leaves the rest to the cause of it.
-        SendError::Broken(error) | SendError::Refused(error) => match error.source() {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
-        },
-        SendError::Closed | SendError::Unsent(_) => "the connection ended".to_owned(),
+        SendError::Broken(fault) | SendError::Refused(fault) => fault,
+        SendError::Unsent(_) => Fault::Ended,
     };
     let reason = trail.failure().unwrap_or(Reason::UpstreamBroken);
     if reason == Reason::UpstreamBroken {

@@ -31,7 +31,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// Of a request also: the length is framed anew, and `Expect` is answered by us, for hyper's client does not wait.
+/// Of a request also: the length is framed anew, and `Expect` is answered by us, who do not wait for the app.
 const OF_REQUESTS: [HeaderName; 4] =
     [PROXY_AUTHORIZATION, EXPECT, HeaderName::from_static("http2-settings"), CONTENT_LENGTH];
 
@@ -140,7 +140,7 @@ impl Rewrite {
 
     /// Makes of the app's headers those that the client gets.
     pub(super) fn to_client(&self, headers: &mut HeaderMap) {
-        // hyper has read the chunks and left the length, which counts for nothing beside them (RFC 9112 section 6.3).
+        // The chunks are read, and a length counts for nothing beside them (RFC 9112 section 6.3).
         if remove(headers, &self.of_answers).contains(&TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{
     HeaderValue, Method, Request, Response, Uri, Version,
     header::{CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING},
-    request,
+    request, response,
     uri::Scheme,
 };
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::{
@@ -114,7 +114,6 @@ impl Translation {
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         } else if !upload.is_end_stream() && !self.http2 {
-            // Said here, because hyper takes it for granted that a GET has no body.
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         if self.http2 {
@@ -129,13 +128,12 @@ impl Translation {
     /// The answer as the client gets it.
     pub(super) fn to_client(
         &self,
-        response: Response<Incoming>,
+        mut parts: response::Parts,
         lease: Lease,
         asked: &Asked,
         trail: Arc<Trail>,
     ) -> Response<Body> {
         trail.answered_after(asked.start.elapsed());
-        let (mut parts, source) = response.into_parts();
         // hyper's HTTP/1.1 server sends the trailers that this header announces, to clients that asked for them.
         let announced = if asked.trailers { parts.headers.remove(TRAILER) } else { None };
         self.headers.to_client(&mut parts.headers);
@@ -143,7 +141,7 @@ impl Translation {
             parts.headers.insert(TRAILER, announced);
         }
         parts.extensions.clear();
-        let answer = Answer::new(source, lease, self.upload.idle_timeout, trail);
+        let answer = Answer::new(lease, self.upload.idle_timeout, trail);
         let body = match &self.compression {
             None => Body::from(answer),
             Some(compression) => compression.apply(asked.wish, asked.head, &mut parts, answer),
@@ -157,17 +155,16 @@ impl Translation {
     /// The app was not asked for it.
     pub(super) fn switch(
         &self,
-        response: Response<Incoming>,
+        mut parts: response::Parts,
         connection: Box<Connection>,
         asked: Asked,
         trail: Arc<Trail>,
     ) -> Result<Response<Body>, Denial> {
         trail.answered_after(asked.start.elapsed());
-        let Some(upgrade) = asked.upgrade.filter(|_| upgrade::is_agreed(&response)) else {
+        let Some(upgrade) = asked.upgrade.filter(|_| upgrade::is_agreed(&parts)) else {
             tracing::warn!("the app switches to a protocol that it was not asked for");
             return Err(Reason::UpstreamBroken.into());
         };
-        let (mut parts, _) = response.into_parts();
         self.headers.to_client(&mut parts.headers);
         Ok(upgrade::answer(&upgrade, parts.headers, connection, trail)?)
     }

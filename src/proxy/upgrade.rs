@@ -8,6 +8,7 @@ use std::{
 use http::{
     HeaderValue, Response, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, HeaderMap, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
+    response,
 };
 use tokio::time::Instant;
 
@@ -77,8 +78,8 @@ pub(super) fn ask(headers: &mut HeaderMap) {
 }
 
 /// Whether this 101 switches to what was asked for.
-pub(super) fn is_agreed<B>(response: &Response<B>) -> bool {
-    response.version() == Version::HTTP_11 && is_to_websocket(response.headers())
+pub(super) fn is_agreed(head: &response::Parts) -> bool {
+    head.version == Version::HTTP_11 && is_to_websocket(&head.headers)
 }
 
 /// The answer that was [agreed on](is_agreed), and with it the tunnel. `headers` are those for the client.

@@ -6,8 +6,6 @@
 use std::{
     convert::Infallible,
     future::Future,
-    io,
-    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -15,7 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response};
 use http_body::Body;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{
     answer::Asked,
@@ -25,6 +23,7 @@ use crate::{
     http1::{
         head::{self, Framing, Head, Limits, Scan},
         incoming::{self, Incoming},
+        input::poll_some,
     },
     reason::Reason,
 };
@@ -32,12 +31,8 @@ use crate::{
 mod answer;
 mod date;
 mod exchange;
-mod output;
 #[cfg(test)]
 mod tests;
-
-/// What is read at once while a head is expected, in bytes. It is on the stack: who says nothing holds nothing.
-const HEAD: usize = 8 * 1024;
 
 /// Why a connection ended before its time, as a label of the metrics.
 pub(super) type Failure = &'static str;
@@ -209,17 +204,4 @@ impl<T: AsyncRead + AsyncWrite + Unpin, A: Answers> Connection<T, A> {
             Ok(None) | Err(_) => State::Closing,
         }
     }
-}
-
-/// Reads what there is, up to the size of a usual head.
-pub(super) fn poll_some(
-    io: &mut (impl AsyncRead + Unpin),
-    cx: &mut Context<'_>,
-    read: &mut BytesMut,
-) -> Poll<io::Result<usize>> {
-    let mut bytes = [const { MaybeUninit::uninit() }; HEAD];
-    let mut buffer = ReadBuf::uninit(&mut bytes);
-    ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
-    read.extend_from_slice(buffer.filled());
-    Poll::Ready(Ok(buffer.filled().len()))
 }

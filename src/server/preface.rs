@@ -5,7 +5,8 @@ use std::{future::poll_fn, io};
 use bytes::BytesMut;
 use tokio::{io::AsyncRead, select, time::timeout_at};
 
-use super::{Server, activity::Activity, http1};
+use super::{Server, activity::Activity};
+use crate::http1::input::poll_some;
 
 /// What a client begins with that knows that HTTP/2 is spoken (RFC 9113 section 3.4). No request of HTTP/1 does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,7 +25,7 @@ impl Server {
         let mut said = BytesMut::new();
         let reading = async {
             while said.len() < PREFACE.len() && PREFACE.starts_with(&said) {
-                if poll_fn(|cx| http1::poll_some(stream, cx, &mut said)).await? == 0 {
+                if poll_fn(|cx| poll_some(stream, cx, &mut said)).await? == 0 {
                     break;
                 }
                 activity.read();

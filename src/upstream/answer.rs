@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -12,21 +12,17 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
 
-use super::{Connection, Pool, Stream, stall::Stall};
+use super::{Connection, Fault, Pool, Stream, detached::Detached, stall::Stall};
 use crate::{exchange::Trail, reason::Reason};
 
-pin_project! {
-    /// The app's stream. Dropped before its end it closes the connection, which tells the app that nobody listens.
-    #[derive(Debug)]
-    pub struct Answer {
-        #[pin]
-        source: Incoming,
-        lease: Option<Lease>,
-        stall: Stall,
-        trail: Arc<Trail>,
-    }
+/// The app's stream. Dropped before its end it closes the connection, which tells the app that nobody listens.
+#[derive(Debug)]
+pub struct Answer {
+    /// `None` at its end.
+    lease: Option<Lease>,
+    stall: Stall,
+    trail: Arc<Trail>,
 }
 
 /// What an answer arrives on.
@@ -34,19 +30,21 @@ pin_project! {
 pub enum Lease {
     /// A connection of its own, and the pool that takes it afterwards, if it can be used again.
     Own(Box<Connection>, Option<Arc<Pool>>),
+    /// One that goes on with the request.
+    Detached(Detached),
     /// A stream of the shared connection.
-    Shared(Stream),
+    Shared(Incoming, Stream),
 }
 
 /// The app broke off its answer, or stood still for too long. A client must see this as an aborted answer, never as
 /// a clean end.
 #[derive(Debug)]
-pub struct Broken(Option<hyper::Error>);
+pub struct Broken(Option<Fault>);
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Some(error) => write!(f, "the app broke off its answer: {error}"),
+            Some(fault) => write!(f, "the app broke off its answer: {fault}"),
             None => f.write_str("the app's answer stood still for too long"),
         }
     }
@@ -55,15 +53,33 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Answer {
-    /// The body `source`, which arrives on `lease`. `idle_timeout` is the longest pause between two chunks.
-    pub fn new(source: Incoming, lease: Lease, idle_timeout: Duration, trail: Arc<Trail>) -> Self {
-        let mut lease = Some(lease);
-        if source.is_end_stream() {
-            give_back(&mut lease, &trail);
-        }
+    /// The body that arrives on `lease`. `idle_timeout` is the longest pause between two chunks.
+    pub fn new(lease: Lease, idle_timeout: Duration, trail: Arc<Trail>) -> Self {
         let mut stall = Stall::new(idle_timeout);
         stall.begin(trail.received());
-        Self { source, lease, stall, trail }
+        let mut answer = Self { lease: None, stall, trail };
+        answer.lease = match lease {
+            done if done.is_done() => {
+                answer.give_back(done);
+                None
+            }
+            Lease::Own(connection, _) if connection.is_uploading() => Some(Lease::Detached(Detached::new(connection))),
+            lease @ (Lease::Own(..) | Lease::Detached(_) | Lease::Shared(..)) => Some(lease),
+        };
+        answer
+    }
+
+    fn give_back(&self, lease: Lease) {
+        match lease {
+            Lease::Own(connection, Some(pool)) => pool.check_in(connection),
+            Lease::Shared(_, stream) if !self.trail.is_uploading() => stream.end(),
+            Lease::Own(_, None) | Lease::Detached(_) | Lease::Shared(..) => {}
+        }
+    }
+
+    fn broken(&self, reason: Reason, fault: Option<Fault>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.trail.failed(reason);
+        Poll::Ready(Some(Err(Broken(fault))))
     }
 }
 
@@ -72,81 +88,64 @@ impl Body for Answer {
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let mut this = self.project();
-        let polled = loop {
-            let mut polled = read(this.source.as_mut(), this.lease.as_mut(), cx);
-            if let Poll::Ready(Some(Ok(frame))) = &mut polled
-                && frame.trailers_mut().is_some_and(is_emptied)
+        let this = self.get_mut();
+        while let Some(lease) = &mut this.lease {
+            let polled = lease.poll_frame(cx);
+            if lease.is_done()
+                && let Some(lease) = this.lease.take()
             {
-                continue;
+                this.give_back(lease);
             }
-            break polled;
-        };
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.stall.moved();
-                if this.source.is_end_stream() {
-                    give_back(this.lease, this.trail);
+            match polled {
+                Poll::Ready(Some(Ok(mut frame))) => {
+                    if !frame.trailers_mut().is_some_and(is_emptied) {
+                        this.stall.moved();
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Err(fault))) => return this.broken(Reason::UpstreamBroken, Some(fault)),
+                Poll::Ready(None) => break,
+                Poll::Pending if this.stall.poll_beside(cx, this.trail.received()).is_ready() => {
+                    return this.broken(Reason::UpstreamTimeout, None);
+                }
+                Poll::Pending => return Poll::Pending,
             }
-            Poll::Ready(None) => {
-                give_back(this.lease, this.trail);
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                this.trail.failed(Reason::UpstreamBroken);
-                Poll::Ready(Some(Err(Broken(Some(error)))))
-            }
-            Poll::Pending if this.lease.as_ref().is_none_or(Lease::has_ended) => {
-                this.trail.failed(Reason::UpstreamBroken);
-                Poll::Ready(Some(Err(Broken(None))))
-            }
-            Poll::Pending if this.stall.poll_beside(cx, this.trail.received()).is_ready() => {
-                this.trail.failed(Reason::UpstreamTimeout);
-                Poll::Ready(Some(Err(Broken(None))))
-            }
-            Poll::Pending => Poll::Pending,
         }
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_end_stream()
+        self.lease.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.size_hint()
+        let left = match &self.lease {
+            Some(Lease::Own(connection, _)) => connection.left(),
+            Some(Lease::Detached(detached)) => detached.left(),
+            Some(Lease::Shared(source, _)) => return source.size_hint(),
+            None => Some(0),
+        };
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
 impl Lease {
-    /// Whether nothing more will come.
-    fn has_ended(&self) -> bool {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match self {
-            Self::Own(connection, _) => connection.is_closed(),
-            // The source itself tells.
-            Self::Shared(_) => false,
+            Self::Own(connection, _) => connection.poll_frame(cx),
+            Self::Detached(detached) => detached.poll_frame(cx),
+            Self::Shared(source, _) => Pin::new(source).poll_frame(cx).map_err(Fault::from),
         }
     }
-}
 
-fn read(
-    mut source: Pin<&mut Incoming>,
-    lease: Option<&mut Lease>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-    let connection = match lease {
-        Some(Lease::Own(connection, _)) if !connection.is_driven() => connection,
-        Some(Lease::Own(..) | Lease::Shared(_)) | None => return source.poll_frame(cx),
-    };
-    // As in `Connection::send`: the driver alone needs the real waker, the rest is fed by it.
-    let mut unwoken = Context::from_waker(Waker::noop());
-    let polled = source.as_mut().poll_frame(&mut unwoken);
-    if polled.is_ready() {
-        return polled;
+    /// Whether the body was taken to its end.
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Own(connection, _) => connection.is_done(),
+            Self::Detached(detached) => detached.is_done(),
+            Self::Shared(source, _) => source.is_end_stream(),
+        }
     }
-    connection.drive(cx);
-    source.poll_frame(&mut unwoken)
 }
 
 /// Takes out of an answer's trailers what frames or routes a message, or must be known before its content (RFC 9110
@@ -180,12 +179,4 @@ fn is_emptied(trailers: &mut HeaderMap) -> bool {
         trailers.remove(name);
     }
     trailers.is_empty()
-}
-
-fn give_back(lease: &mut Option<Lease>, trail: &Trail) {
-    match lease.take() {
-        Some(Lease::Own(connection, Some(pool))) => pool.check_in(connection),
-        Some(Lease::Shared(stream)) if !trail.is_uploading() => stream.end(),
-        Some(Lease::Own(_, None) | Lease::Shared(_)) | None => {}
-    }
 }

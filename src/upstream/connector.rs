@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::stream::{Kind, Socket, Stream};
+use super::stream::{Socket, Stream};
 use crate::{
     config::{self, Endpoint, Problem, Problems, Protocol, UpstreamTls},
     tls,
@@ -52,9 +52,9 @@ pub enum ConnectError {
     /// It could not prove that it is the app, or did not believe us, or does not speak TLS.
     #[error("cannot speak TLS: {0}")]
     Tls(io::Error),
-    /// hyper could not use the connection.
-    #[error("cannot use the connection: {0}")]
-    Unusable(#[from] hyper::Error),
+    /// It does not speak HTTP/2.
+    #[error("cannot speak HTTP/2: {0}")]
+    Http2(#[from] hyper::Error),
 }
 
 impl Connector {
@@ -101,14 +101,14 @@ impl Connector {
     }
 
     async fn socket(&self, patience: Duration) -> io::Result<Socket> {
-        Ok(Socket::new(match &self.endpoint {
+        match &self.endpoint {
             Endpoint::Tcp { host, port } => {
                 let stream = tcp(host, *port, patience).await?;
                 stream.set_nodelay(true)?;
-                Kind::Tcp(stream)
+                Ok(Socket::Tcp(stream))
             }
-            Endpoint::Unix(path) => Kind::Unix(UnixStream::connect(path).await?),
-        }))
+            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+        }
     }
 
     async fn secured(&self, socket: Socket) -> Result<Stream, ConnectError> {

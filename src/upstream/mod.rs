@@ -8,8 +8,10 @@
 use std::sync::Arc;
 
 pub use answer::{Answer, Broken, Lease};
-pub use connection::{Connection, Gauges, SendError, Switched};
+pub use connection::{Connection, Gauges, SendError, Sending, Switched};
 pub use connector::{ConnectError, Connector};
+pub use detached::Detached;
+pub use fault::Fault;
 pub use pool::Pool;
 pub use shared::{Shared, Stream};
 pub use upload::{Limits, TrailerFilter, Upload};
@@ -19,7 +21,11 @@ use crate::config::{self, Protocol};
 mod answer;
 mod connection;
 mod connector;
+mod detached;
+mod fault;
+mod outgoing;
 mod pool;
+mod reply;
 mod shared;
 mod stall;
 mod stream;

@@ -89,7 +89,7 @@ impl Pool {
     /// The app cannot be reached.
     pub async fn connect(&self) -> Result<Box<Connection>, ConnectError> {
         let stream = self.connector.connect(self.connect_timeout).await?;
-        Ok(Connection::new(stream, self.gauges.clone(), self.response_timeout).await?)
+        Ok(Connection::new(stream, self.gauges.clone(), self.response_timeout))
     }
 
     /// Takes back a connection whose answer is complete, if it can carry another request.

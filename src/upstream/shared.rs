@@ -14,13 +14,16 @@ use std::{
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    client::conn::http2::{self, SendRequest},
+    client::conn::{
+        TrySendError,
+        http2::{self, SendRequest},
+    },
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::{Instant, timeout_at};
 
-use super::{ConnectError, Connector, Gauges, SendError, Upload, connection::MAX_HEADER_BYTES, stall::Stall};
-use crate::{config, exchange::Trail};
+use super::{ConnectError, Connector, Fault, Gauges, SendError, Upload, stall::Stall};
+use crate::{config, exchange::Trail, http1::answer::MAX_BYTES};
 
 /// What the app may send of one answer before the client has taken it: memory per request.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -114,7 +117,7 @@ impl Shared {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(MAX_BYTES).unwrap_or(u32::MAX))
             .handshake(TokioIo::new(stream))
             .await?;
         let load = Load::new(self.gauges.clone());
@@ -172,7 +175,7 @@ impl Shared {
         let mut answer = pin!(sender.try_send_request(request));
         let response = poll_fn(|cx| {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answer.map_err(SendError::from));
+                return Poll::Ready(answer.map_err(unanswered));
             }
             stall.poll_beside(cx, trail.received()).map(|()| Err(SendError::Timeout))
         });
@@ -183,6 +186,14 @@ impl Shared {
         }
         Ok((response?, stream))
     }
+}
+
+fn unanswered(mut error: TrySendError<Request<Upload>>) -> SendError {
+    if let Some(request) = error.take_message() {
+        return SendError::Unsent(Box::new(request));
+    }
+    let fault = Fault::from(error.into_error());
+    if fault.is_refusal() { SendError::Refused(fault) } else { SendError::Broken(fault) }
 }
 
 impl Load {

@@ -14,22 +14,28 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug)]
 pub(super) struct Stall {
     limit: Option<Duration>,
-    progress: Instant,
     /// What `poll_beside` saw last.
     seen: u64,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
+}
+
+#[derive(Debug)]
+struct Timer {
+    /// When the stream moved last.
+    progress: Instant,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Stall {
     /// A limit; 0 = none.
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit: (!limit.is_zero()).then_some(limit), progress: Instant::now(), seen: 0, timer: None }
+        Self { limit: (!limit.is_zero()).then_some(limit), seen: 0, timer: None }
     }
 
     /// The stream moved.
     pub(super) fn moved(&mut self) {
-        if self.timer.is_some() {
-            self.progress = Instant::now();
+        if let Some(timer) = &mut self.timer {
+            timer.progress = Instant::now();
         }
     }
 
@@ -43,15 +49,15 @@ impl Stall {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.limit else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| {
-            self.progress = Instant::now();
-            Box::pin(sleep_until(self.progress + limit))
+            let progress = Instant::now();
+            Timer { progress, sleep: Box::pin(sleep_until(progress + limit)) }
         });
-        while timer.as_mut().poll(cx).is_ready() {
-            let end = self.progress + limit;
+        while timer.sleep.as_mut().poll(cx).is_ready() {
+            let end = timer.progress + limit;
             if end <= Instant::now() {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(end);
+            timer.sleep.as_mut().reset(end);
         }
         Poll::Pending
     }

@@ -1,12 +1,8 @@
 //! The bytes to and from the app: over TCP, over a Unix socket, or inside TLS.
 
 use std::{
-    io,
+    io::{self, IoSlice, Read},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
     task::{Context, Poll},
 };
 
@@ -26,119 +22,101 @@ pub(super) enum Stream {
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) struct Socket {
-    kind: Kind,
-    look: Look,
-}
-
-#[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// Makes the next reads look at the socket itself. tokio asks the kernel only when its reactor has told that there is
-/// something, and it tells once per turn: what has arrived since the last turn would be taken for the answer to the
-/// request that is sent next.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Look(Arc<AtomicBool>);
-
-impl Look {
-    /// From now on, or no longer.
-    pub(super) fn set(&self, directly: bool) {
-        self.0.store(directly, Relaxed);
-    }
-}
-
 impl Stream {
-    /// What makes reads look at the socket itself.
-    pub(super) fn look(&self) -> Look {
+    /// Whether the app has neither said anything since the last read nor ended, by a look at the socket itself. tokio asks
+    /// the kernel only when its reactor has told that there is something, and it tells once per turn: what has arrived
+    /// since the last turn would be taken for the answer to the request that is sent next.
+    ///
+    /// What is found is lost: the stream is of no more use. But TLS says things of its own at any time, and they are none
+    /// of the app's.
+    pub(super) fn is_silent(&mut self) -> bool {
         match self {
-            Self::Plain(socket) => socket.look.clone(),
-            Self::Tls(stream) => stream.get_ref().0.look.clone(),
-        }
-    }
-}
-
-impl Socket {
-    pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, look: Look::default() }
-    }
-
-    /// What the kernel has now. Nobody is woken when there is nothing: whoever looks does not wait.
-    fn read_now(&self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Small: whatever it is, it is one byte too many on a plain connection, and read to its end inside TLS.
-        let mut bytes = [0; 256];
-        let room = buffer.remaining().min(bytes.len());
-        let read = match &self.kind {
-            Kind::Tcp(stream) => rustix::io::read(stream, &mut bytes[..room]),
-            Kind::Unix(stream) => rustix::io::read(stream, &mut bytes[..room]),
-        };
-        match read {
-            Ok(count) => {
-                buffer.put_slice(&bytes[..count]);
-                Poll::Ready(Ok(()))
+            Self::Plain(socket) => is_pending(&Now(socket).read(&mut [0])),
+            Self::Tls(stream) => {
+                let (socket, tls) = stream.get_mut();
+                loop {
+                    match tls.process_new_packets() {
+                        Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
+                        Ok(_) | Err(_) => return false,
+                    }
+                    match tls.read_tls(&mut Now(socket)) {
+                        Ok(1..) => {}
+                        ended_or_pending => return is_pending(&ended_or_pending),
+                    }
+                }
             }
-            Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+
+    /// Whether a write that failed has left nothing of its bytes with the app. TLS has then sent some of its records, maybe.
+    pub(super) fn writes_all_or_nothing(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+}
+
+fn is_pending(read: &io::Result<usize>) -> bool {
+    read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// A socket that is read without asking the reactor, and without leaving a waker with it.
+struct Now<'s>(&'s Socket);
+
+impl Read for Now<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = match self.0 {
+                Socket::Tcp(stream) => rustix::io::read(stream, &mut *bytes),
+                Socket::Unix(stream) => rustix::io::read(stream, &mut *bytes),
+            };
+            match read {
+                Err(Errno::INTR) => {}
+                read => return read.map_err(Into::into),
+            }
         }
     }
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.look.0.load(Relaxed) {
-            return this.read_now(buffer);
+/// Each is handed to whichever it is.
+macro_rules! hand_to {
+    ($name:ident: $($variant:path),+) => {
+        impl AsyncRead for $name {
+            fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() { $($variant(stream) => Pin::new(stream).poll_read(cx, buffer),)+ }
+            }
         }
-        match &mut this.kind {
-            Kind::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Kind::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
 
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-/// Writing is the same for both: it is handed to whichever it is.
-macro_rules! write_to {
-    ($name:ident: $($variant:path),+; $($field:ident)?) => {
         impl AsyncWrite for $name {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                match &mut self.get_mut()$(.$field)? { $($variant(stream) => Pin::new(stream).poll_write(cx, bytes),)+ }
+                match self.get_mut() { $($variant(stream) => Pin::new(stream).poll_write(cx, bytes),)+ }
             }
 
             fn poll_write_vectored(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
-                slices: &[io::IoSlice<'_>],
+                slices: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                match &mut self.get_mut()$(.$field)? {
-                    $($variant(stream) => Pin::new(stream).poll_write_vectored(cx, slices),)+
-                }
+                match self.get_mut() { $($variant(stream) => Pin::new(stream).poll_write_vectored(cx, slices),)+ }
             }
 
             fn is_write_vectored(&self) -> bool {
-                match &self$(.$field)? { $($variant(stream) => stream.is_write_vectored(),)+ }
+                match self { $($variant(stream) => stream.is_write_vectored(),)+ }
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match &mut self.get_mut()$(.$field)? { $($variant(stream) => Pin::new(stream).poll_flush(cx),)+ }
+                match self.get_mut() { $($variant(stream) => Pin::new(stream).poll_flush(cx),)+ }
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match &mut self.get_mut()$(.$field)? { $($variant(stream) => Pin::new(stream).poll_shutdown(cx),)+ }
+                match self.get_mut() { $($variant(stream) => Pin::new(stream).poll_shutdown(cx),)+ }
             }
         }
     };
 }
 
-write_to!(Socket: Kind::Tcp, Kind::Unix; kind);
-write_to!(Stream: Self::Plain, Self::Tls;);
+hand_to!(Socket: Self::Tcp, Self::Unix);
+hand_to!(Stream: Self::Plain, Self::Tls);

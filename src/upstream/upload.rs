@@ -33,7 +33,7 @@ pub type TrailerFilter = Arc<dyn Fn(&mut HeaderMap) + Send + Sync>;
 
 /// A request's body. It counts what arrives, and ends what is too large or stands still.
 pub struct Upload {
-    /// What was read before the app was asked.
+    /// What was read already, and is not sent.
     prefix: Bytes,
     source: Option<Payload>,
     left: u64,
@@ -105,6 +105,11 @@ impl Upload {
             self.source = None;
         }
         Ok(whole.then_some(length))
+    }
+
+    /// Takes back what was read last and could not be sent. It is sent first.
+    pub(super) fn put_back(&mut self, piece: Bytes) {
+        self.prefix = piece;
     }
 
     fn broken(&self, error: Interrupted) -> Aborted {

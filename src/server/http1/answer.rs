@@ -9,8 +9,8 @@ use http::{
 };
 use http_body::{Body, Frame};
 
-use super::{date, output::Output};
-use crate::http1::encode;
+use super::date;
+use crate::http1::{encode, output::Output};
 
 /// What of the request its answer depends on.
 #[derive(Clone, Copy, Debug)]

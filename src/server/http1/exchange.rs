@@ -17,10 +17,8 @@ use tokio_util::io::poll_read_buf;
 use super::{
     Failure,
     answer::{Answer, Asked},
-    output::Output,
-    poll_some,
 };
-use crate::http1::incoming::Feed;
+use crate::http1::{incoming::Feed, input::poll_some, output::Output};
 
 /// What is read at once of a body, in bytes: the least, and the most, which only those get who send as much at once.
 const LEAST: usize = 8 * 1024;

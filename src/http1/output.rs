@@ -1,4 +1,4 @@
-//! What waits to be written to a client.
+//! What waits to be written to a connection.
 
 use std::{
     io::{self, IoSlice},
@@ -15,7 +15,7 @@ const SMALL: usize = 4096;
 /// Bytes in the order in which they are written: a head or whatever else frames a body, a piece of the body, and what
 /// comes after the piece.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub struct Output {
     front: Vec<u8>,
     /// How much of it is written.
     written: usize,
@@ -27,17 +27,22 @@ pub(super) struct Output {
 
 impl Output {
     /// Whether a piece of a body may be added.
-    pub(super) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.body.is_empty() && self.tail.is_empty() && self.front.len() < SMALL
     }
 
+    /// Whether there is something, and not a byte of it is written.
+    pub fn is_untouched(&self) -> bool {
+        !self.front.is_empty() && self.written == 0 && !self.unflushed
+    }
+
     /// Where to write what goes before the next piece of the body.
-    pub(super) fn front(&mut self) -> &mut Vec<u8> {
+    pub fn front(&mut self) -> &mut Vec<u8> {
         &mut self.front
     }
 
     /// Adds a piece of a body, and what comes after it.
-    pub(super) fn push(&mut self, body: Bytes, tail: &'static [u8]) {
+    pub fn push(&mut self, body: Bytes, tail: &'static [u8]) {
         if body.len() <= SMALL {
             self.front.extend_from_slice(&body);
             self.front.extend_from_slice(tail);
@@ -47,11 +52,10 @@ impl Output {
     }
 
     /// Writes all of it.
-    pub(super) fn poll_write(
-        &mut self,
-        mut io: Pin<&mut impl AsyncWrite>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ///
+    /// # Errors
+    /// The stream takes no more.
+    pub fn poll_write(&mut self, mut io: Pin<&mut impl AsyncWrite>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let front = &self.front[self.written..];
             let count = match (front.is_empty(), self.body.is_empty() && self.tail.is_empty()) {

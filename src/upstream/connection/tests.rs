@@ -1,0 +1,150 @@
+//! One request and its answer over one connection, byte by byte.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::future::poll_fn;
+
+use http::HeaderMap;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
+
+use super::*;
+use crate::upstream::stream::Socket;
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A connection, and the app's end of it.
+fn connection() -> (Box<Connection>, UnixStream) {
+    let (ours, app) = UnixStream::pair().unwrap();
+    let gauges = Gauges { active: Gauge::default(), idle: Gauge::default() };
+    (Connection::new(Stream::Plain(Socket::Unix(ours)), gauges, Duration::ZERO), app)
+}
+
+/// A request with these fields and this body, and its trail.
+fn request(fields: &[(&'static str, &'static str)], body: &'static str) -> (Request<Upload>, Arc<Trail>) {
+    let trail = Arc::new(Trail::new(&HeaderMap::new()));
+    let mut upload = Upload::none(trail.clone());
+    upload.put_back(body.into());
+    let mut request = Request::post("/a?b").body(upload).unwrap();
+    for (name, value) in fields {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    (request, trail)
+}
+
+/// What the connection makes of an app that answers like this.
+async fn answer(bytes: &[u8]) -> Result<(Parts, Box<Connection>, Vec<u8>), Fault> {
+    let (connection, mut app) = connection();
+    let (request, trail) = request(&[("host", "a"), ("cookie", "secret")], "");
+    app.write_all(bytes).await.unwrap();
+    app.shutdown().await.unwrap();
+    let (head, mut connection) = connection.send(request, trail).await.map_err(|error| match error {
+        SendError::Broken(fault) => fault,
+        other @ (SendError::Unsent(_) | SendError::Refused(_) | SendError::Timeout) => panic!("{other:?}"),
+    })?;
+    let mut body = Vec::new();
+    while let Some(frame) = poll_fn(|cx| connection.poll_frame(cx)).await {
+        body.extend_from_slice(frame?.data_ref().map_or(&[], |data| data));
+    }
+    Ok((head, connection, body))
+}
+
+#[tokio::test]
+async fn a_request_is_framed_as_its_header_says() {
+    for (fields, body, expected) in [
+        (&[("host", "a"), ("x", "1"), ("x", "2")][..], "", "host: a\r\nx: 1\r\nx: 2\r\n\r\n"),
+        (&[("content-length", "0")], "", "content-length: 0\r\n\r\n"),
+        (&[("content-length", "5")], "hello", "content-length: 5\r\n\r\nhello"),
+        (&[("transfer-encoding", "chunked")], "hello", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        (&[("transfer-encoding", "chunked")], "", "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ] {
+        let (connection, mut app) = connection();
+        let (request, trail) = request(fields, body);
+        let sending = tokio::spawn(connection.send(request, trail));
+        let mut bytes = vec![0; "POST /a?b HTTP/1.1\r\n".len() + expected.len()];
+        app.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(String::from_utf8(bytes).unwrap(), format!("POST /a?b HTTP/1.1\r\n{expected}"));
+        app.write_all(OK).await.unwrap();
+        let (_, connection) = sending.await.unwrap().unwrap();
+        assert!(!connection.is_uploading());
+        assert_eq!(app.try_read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "there is more");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_its_header_says_is_never_a_whole_one() {
+    for (length, body) in [("5", "four"), ("5", ""), ("5", "sixsix")] {
+        let (connection, mut app) = connection();
+        let (request, trail) = request(&[("content-length", length)], body);
+        assert!(matches!(connection.send(request, trail).await, Err(SendError::Broken(Fault::Upload))), "{body}");
+        let mut bytes = Vec::new();
+        app.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!(bytes, b"", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_app_cannot_have_seen_is_given_back_whole() {
+    let (connection, app) = connection();
+    drop(app);
+    let (request, trail) = request(&[("content-length", "5")], "hello");
+    let Err(SendError::Unsent(mut unsent)) = connection.send(request, trail).await else { panic!("it was sent") };
+    assert_eq!(unsent.headers()["content-length"], "5");
+    assert_eq!(unsent.body_mut().gather(10).await.unwrap(), Some(5));
+}
+
+#[tokio::test]
+async fn an_answer_has_nothing_of_the_request_and_leaves_a_connection_that_can_be_used_again() {
+    let (head, mut connection, body) = answer(OK).await.unwrap();
+    let fields: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!((fields, body.as_slice()), (vec![("content-length", &b"2"[..])], &b"ok"[..]));
+    assert!(connection.is_idle());
+    // Here it has ended since.
+    assert!(!connection.is_still_idle());
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_again_after_more_than_was_asked_for() {
+    let (head, tail) = ("HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
+    for framed in ["Content-Length: 2\r\n\r\nok", "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"] {
+        for more in ["x", "\r\n", tail] {
+            let (_, connection, body) = answer(format!("{head}{framed}{more}").as_bytes()).await.unwrap();
+            assert_eq!(body, b"ok");
+            assert!(!connection.is_idle(), "{framed:?} {more:?}");
+        }
+        let (_, connection, _) = answer(format!("{head}{framed}").as_bytes()).await.unwrap();
+        assert!(connection.is_idle(), "{framed:?}");
+        let (_, connection, _) = answer(format!("{head}Connection: close\r\n{framed}").as_bytes()).await.unwrap();
+        assert!(!connection.is_idle(), "{framed:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_until_the_end_is_the_last() {
+    let (_, connection, body) = answer(b"HTTP/1.1 200 OK\r\n\r\nall of this").await.unwrap();
+    assert_eq!(body, b"all of this");
+    assert!(!connection.is_idle());
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_before_its_end_is_broken() {
+    for bytes in [
+        "",
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n",
+    ] {
+        assert!(matches!(answer(bytes.as_bytes()).await, Err(Fault::Ended)), "{bytes:?}");
+    }
+    let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n";
+    assert!(matches!(answer(chunks).await, Err(Fault::Chunks(_))));
+}
+
+#[tokio::test]
+async fn what_comes_behind_a_switch_belongs_to_the_tunnel() {
+    let (_, connection, body) = answer(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nearly").await.unwrap();
+    assert!(body.is_empty() && !connection.is_idle());
+    assert_eq!(connection.into_switched().unwrap().early, "early");
+}
