@@ -164,7 +164,9 @@ impl Outgoing {
     /// The request, where not a byte of it is written.
     pub(super) fn take_unsent(&mut self) -> Option<Box<Request<Upload>>> {
         let (mut request, first) = self.unsent.take()?;
-        request.body_mut().put_back(first);
+        if !first.is_empty() {
+            request.body_mut().put_back(first);
+        }
         Some(Box::new(request))
     }
 

@@ -58,6 +58,7 @@ impl Reply {
     /// answer.
     pub(super) fn expect(&mut self, method: Method, mut fields: HeaderMap) {
         fields.clear();
+        self.flows = false;
         self.method = method;
         self.fields = fields;
     }
