@@ -139,9 +139,12 @@ fn what_follows_a_whole_answer_inside_tls_is_nobodys_answer() {
                 let mut head = [0; 4096];
                 while let Ok(1..) = tls.read(&mut head) {
                     let path = String::from_utf8_lossy(&head).split(' ').nth(1).unwrap()[1..].to_owned();
-                    // Two records, which arrive together.
+                    // Two records, which arrive together. Every other time the first fills the buffer that it is read
+                    // into, and the second is left where TLS has it.
                     let (size, poison) = (path.len(), "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
-                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{path}");
+                    let (head, rest) = ("HTTP/1.1 200 OK\r\nX: ", format!("\r\nContent-Length: {size}\r\n\r\n{path}"));
+                    let odd = path.parse::<usize>().unwrap() % 2;
+                    let answer = format!("{head}{}{rest}", "x".repeat(odd * (8192 - head.len() - rest.len())));
                     for record in [answer.as_str(), poison] {
                         tls.conn.writer().write_all(record.as_bytes()).unwrap();
                     }
