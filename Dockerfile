@@ -13,7 +13,7 @@ COPY . .
 
 # crt-static links glibc into the binary. It needs an explicit --target: without one the flag would also
 # meet the procedural macros, which are shared objects. aws-lc-rs asks for a C compiler and nothing else.
-# Packed, the relocations of its pointers take 10 kB and not 330; whoever links glibc cannot meet one that does not know
+# Packed, the relocations of its pointers take 4 kB and not 330; whoever links glibc cannot meet one that does not know
 # them. Rust brings a linker of its own for x86-64, which writes functions once that came out the same.
 # Cargo trusts modification times, and COPY keeps the ones of the build context: without the touch, sources
 # that are older than a cached artifact would be taken for built.
