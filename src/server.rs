@@ -3,25 +3,18 @@
 //! Every wait has a limit of its own: the handshake, a request's header, the time between two requests, a client that
 //! does not read, the drain.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     select,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::listener::Bound;
@@ -151,70 +144,39 @@ impl Server {
         }
     }
 
+    /// Takes care of a connection for as long as it lasts.
+    ///
+    /// What is large is boxed, and the box as small as what is in it: a task is as large as the largest of all that it
+    /// will ever wait for, most connections are idle HTTP/1, and to open one takes several times what it takes to hold it.
     async fn connection(
         self: Arc<Self>,
-        mut socket: Socket,
+        socket: Socket,
         peer: Option<SocketAddr>,
         place: OwnedSemaphorePermit,
         service: impl HttpService,
     ) {
         let _place = place;
-        if socket.set_nodelay().is_err() {
-            return;
-        }
-        let handshaking = Counted::new(&self.metrics.handshaking);
-        let deadline = Instant::now() + self.limits.handshake_timeout;
-        let Some(client) = self.client(&mut socket, peer, deadline).await else { return };
-        let Some(tls) = self.tls.clone() else {
-            drop(handshaking);
-            self.serve(socket, client, (!self.prior_knowledge).then_some(false), service).await;
-            return;
-        };
-        let handshake = TlsAcceptor::from(tls).accept(socket);
-        let stream = select! {
-            biased;
-            () = self.drain.cancelled() => return,
-            outcome = timeout_at(deadline, handshake) => match outcome {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, ?peer, "TLS handshake failed");
-                    self.metrics.handshake("failed");
-                    return;
-                }
-                Err(_) => {
-                    tracing::debug!(?peer, "TLS handshake timed out");
-                    self.metrics.handshake("timeout");
-                    return;
-                }
-            },
-        };
-        self.metrics.handshake("ok");
-        drop(handshaking);
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.serve(stream, client, Some(http2), service).await;
-    }
-
-    /// Serves a connection on which HTTP/2 or HTTP/1 was agreed on; where it was not, what the client says first decides.
-    async fn serve(
-        &self,
-        mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        client: Client,
-        http2: Option<bool>,
-        service: impl HttpService,
-    ) {
+        let Some((opened, client)) = Box::pin(self.open(socket, peer)).await else { return };
         let _open = Counted::new(&self.metrics.connections);
         let activity = Arc::new(Activity::new());
-        let (http2, said) = match http2 {
-            Some(http2) => (http2, BytesMut::new()),
-            None => match self.spoken(&mut stream, &activity).await {
-                Ok(spoken) => spoken,
-                Err(_) => return,
-            },
-        };
-        let stream = Stream::new(stream, activity.clone(), said);
         let reception = Reception { activity: activity.clone(), client: Arc::new(client), service };
-        let result =
-            if http2 { self.serve_http2(stream, reception).await } else { self.serve_http1(stream, reception).await };
+        let serving = match opened {
+            Opened::Tls(stream) => {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                self.serve(Stream::new(*stream, activity.clone(), BytesMut::new()), http2, reception)
+            }
+            Opened::Plain(mut socket) => {
+                // Where HTTP/2 cannot be agreed on, what the client says first decides.
+                let spoken = if self.prior_knowledge {
+                    Box::pin(self.spoken(&mut socket, &activity)).await
+                } else {
+                    Ok((false, BytesMut::new()))
+                };
+                let Ok((http2, said)) = spoken else { return };
+                self.serve(Stream::new(socket, activity.clone(), said), http2, reception)
+            }
+        };
+        let result = serving.await;
         // A refusal is an answer like any other, and no failure.
         match activity.refusal() {
             Some(Reason::HeaderTooLarge) => self.metrics.connection_failed("header_too_large"),
@@ -228,36 +190,83 @@ impl Server {
         }
     }
 
-    async fn serve_http1<S: HttpService>(
-        &self,
-        stream: Stream<impl Duplex>,
-        reception: Reception<S>,
-    ) -> Result<End, http1::Failure> {
-        let activity = reception.activity.clone();
-        let mut connection = http1::Connection::new(stream, self.heads(), reception);
-        let result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
-        if result == Ok(End::Done)
-            && let Some(next) = activity.next()
-        {
-            let (stream, early) = connection.into_parts();
-            // Boxed: of all connections few come here.
-            Box::pin(self.tunnel(stream, early, next)).await;
+    /// Finds out who has connected, and shakes hands where TLS is spoken. `None` when that came to nothing.
+    async fn open(&self, mut socket: Socket, peer: Option<SocketAddr>) -> Option<(Opened, Client)> {
+        socket.set_nodelay().ok()?;
+        let _handshaking = Counted::new(&self.metrics.handshaking);
+        let deadline = Instant::now() + self.limits.handshake_timeout;
+        let client = self.client(&mut socket, peer, deadline).await?;
+        let Some(tls) = self.tls.clone() else { return Some((Opened::Plain(socket), client)) };
+        let handshake = TlsAcceptor::from(tls).accept(socket);
+        let outcome = select! {
+            biased;
+            () = self.drain.cancelled() => return None,
+            outcome = timeout_at(deadline, handshake) => outcome,
+        };
+        match outcome {
+            Ok(Ok(stream)) => {
+                self.metrics.handshake("ok");
+                return Some((Opened::Tls(Box::new(stream)), client));
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, ?peer, "TLS handshake failed");
+                self.metrics.handshake("failed");
+            }
+            Err(_) => {
+                tracing::debug!(?peer, "TLS handshake timed out");
+                self.metrics.handshake("timeout");
+            }
         }
-        result
+        None
     }
 
-    async fn serve_http2<S: HttpService>(
+    /// Serves a connection.
+    fn serve<'a>(
+        &'a self,
+        stream: Stream<impl Duplex + 'static>,
+        http2: bool,
+        reception: Reception<impl HttpService>,
+    ) -> Pin<Box<dyn Future<Output = Result<End, http1::Failure>> + Send + 'a>> {
+        if http2 {
+            Box::pin(self.serve_http2(stream, reception))
+        } else {
+            Box::pin(self.serve_http1(stream, reception))
+        }
+    }
+
+    /// Not an `async fn`: that would keep its arguments beside what was made of them.
+    fn serve_http1(
         &self,
         stream: Stream<impl Duplex>,
-        reception: Reception<S>,
-    ) -> Result<End, http1::Failure> {
+        reception: Reception<impl HttpService>,
+    ) -> impl Future<Output = Result<End, http1::Failure>> + Send {
+        let activity = reception.activity.clone();
+        let mut connection = http1::Connection::new(stream, self.heads(), reception);
+        async move {
+            let result = drive(Pin::new(&mut connection), &activity, &self.limits, false, &self.drain).await;
+            if result == Ok(End::Done)
+                && let Some(next) = activity.next()
+            {
+                let (stream, early) = connection.into_parts();
+                // Boxed: of all connections few come here.
+                Box::pin(self.tunnel(stream, early, next)).await;
+            }
+            result
+        }
+    }
+
+    fn serve_http2(
+        &self,
+        stream: Stream<impl Duplex + 'static>,
+        reception: Reception<impl HttpService>,
+    ) -> impl Future<Output = Result<End, http1::Failure>> + Send {
         let (activity, heads) = (reception.activity.clone(), self.heads());
         let service = hyper::service::service_fn(move |mut request| {
             let refusal = fields::read(&mut request, heads).err();
             reception.clone().take(request.map(Payload::Http2), refusal)
         });
-        let connection = self.http2().serve_connection(TokioIo::new(stream), service);
-        drive(pin!(connection), &activity, &self.limits, true, &self.drain).await
+        let mut connection = self.http2().serve_connection(TokioIo::new(stream), service);
+        async move { drive(Pin::new(&mut connection), &activity, &self.limits, true, &self.drain).await }
     }
 
     /// How large a request's header may be.
@@ -291,6 +300,13 @@ impl Server {
             .max_send_buf_size(SEND_BUFFER);
         builder
     }
+}
+
+/// A connection on which HTTP can be spoken.
+enum Opened {
+    Plain(Socket),
+    /// Boxed for its way here.
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// Counts while it lives.

@@ -9,7 +9,7 @@ use figment::value::{Dict, Value};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        DeserializeSeed, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        DeserializeSeed, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
         value::{BorrowedStrDeserializer, MapAccessDeserializer},
     },
     forward_to_deserialize_any,
@@ -80,6 +80,8 @@ impl<'de> Node<'de> {
         (!self.left_out.contains(&key)).then_some(Self { value, key, left_out: self.left_out })
     }
 
+    /// Not inlined: there is a reader for each type of the configuration, and within each other they took half a megabyte.
+    #[inline(never)]
     fn read<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
         let key = self.key.clone();
         seed.deserialize(self).map_err(|fault| fault.at(&key))
@@ -107,6 +109,22 @@ impl<'de> Node<'de> {
     }
 
     fn visit<V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Fault> {
+        if matches!(self.value, Value::Array(..)) { self.visit_list(visitor) } else { self.visit_map(visitor) }
+    }
+
+    fn visit_map<V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Fault> {
+        let Value::Dict(_, map) = self.value else { return self.visit_scalar(visitor) };
+        visitor.visit_map(self.members(map))
+    }
+
+    fn visit_list<V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Fault> {
+        let Value::Array(_, list) = self.value else { return self.visit_scalar(visitor) };
+        let elements = list.iter().enumerate().filter_map(|(i, value)| self.child(element(&self.key, i), value));
+        visitor.visit_seq(Children { nodes: elements, next: None })
+    }
+
+    /// A map is no scalar, nor is a list: whoever can take one asks for it.
+    fn visit_scalar<V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Fault> {
         match self.value {
             Value::String(_, text) => visitor.visit_borrowed_str(text),
             Value::Char(_, c) => visitor.visit_char(*c),
@@ -121,12 +139,8 @@ impl<'de> Node<'de> {
                 visitor.visit_f64(number.to_f64().unwrap_or_default())
             }
             Value::Empty(..) => visitor.visit_unit(),
-            Value::Dict(_, map) => visitor.visit_map(self.members(map)),
-            Value::Array(_, list) => {
-                let elements =
-                    list.iter().enumerate().filter_map(|(i, value)| self.child(element(&self.key, i), value));
-                visitor.visit_seq(Children { nodes: elements, next: None })
-            }
+            Value::Dict(..) => Err(Fault::invalid_type(Unexpected::Map, &visitor)),
+            Value::Array(..) => Err(Fault::invalid_type(Unexpected::Seq, &visitor)),
         }
     }
 
@@ -138,16 +152,16 @@ impl<'de> Node<'de> {
                 (Ok(number), _) => visitor.visit_u64(number),
                 (Err(_), "true") => visitor.visit_bool(true),
                 (Err(_), "false") => visitor.visit_bool(false),
-                (Err(_), _) => self.visit(visitor),
+                (Err(_), _) => self.visit_scalar(visitor),
             },
-            None => self.visit(visitor),
+            None => self.visit_scalar(visitor),
         }
     }
 
     fn visit_text<V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Fault> {
         match self.text() {
             Some(text) => visitor.visit_string(text),
-            None => self.visit(visitor),
+            None => self.visit_scalar(visitor),
         }
     }
 }
@@ -165,6 +179,8 @@ impl<'de> Deserializer<'de> for Node<'de> {
     type Error = Fault;
 
     deserialize! { deserialize_any => visit }
+    deserialize! { deserialize_map => visit_map }
+    deserialize! { deserialize_seq => visit_list }
     deserialize! { deserialize_str deserialize_string deserialize_identifier => visit_text }
     deserialize! {
         deserialize_bool deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 => visit_meaning
@@ -172,6 +188,16 @@ impl<'de> Deserializer<'de> for Node<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         if matches!(self.value, Value::Empty(..)) { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    /// From a map alone: a list of values in an order that nobody has written down is no way to write a configuration.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.visit_map(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
@@ -198,8 +224,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
-        ignored_any
+        i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct ignored_any
     }
 }
 

@@ -355,6 +355,7 @@ fn values_that_mean_nothing_are_refused() {
         ("limits: { header_timeout: 9000h }", "`9000h` is longer than a year"),
         ("limits: { header_timeout: 18446744073709551615h }", "is not a duration"),
         ("limits:", "1: limits: this must be a map of keys, not nothing"),
+        ("shutdown: [1s, 2s]", "1: shutdown: this must be a map of keys, not a list"),
         ("listen: { plaintext: 1 }", "listen.plaintext: this must be true or false, not `1`"),
         ("listen: { plaintext: true, address: ':8443' }", "`:8443` is not an IP address with a port"),
         ("upstream: 5000", "1: upstream.address: `5000` is not an address like"),
