@@ -116,15 +116,14 @@ impl fmt::Display for PathPattern {
 
 /// Whether `pattern`, in which `*` stands for any text, is `segment`.
 fn segment_matches(pattern: &str, segment: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let (Some(first), last) = (pieces.next(), pieces.next_back()) else { return false };
-    let Some(last) = last else { return pattern == segment };
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == segment };
+    let (pieces, last) = rest.rsplit_once('*').unwrap_or(("", rest));
     if pattern == "*" {
         return !segment.is_empty();
     }
     let Some(mut middle) = segment.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
     // Each piece is taken at its first occurrence: that leaves most to those after it.
-    for piece in pieces {
+    for piece in pieces.split('*') {
         match middle.find(piece) {
             Some(at) => middle = &middle[at + piece.len()..],
             None => return false,
