@@ -13,7 +13,7 @@ use super::{
     jwt::{Authentic, Background, CacheGauges, Issuers, KeyRing, Unproved},
     need::{Learned, Need},
     pages,
-    rules::{self, Asked, Demand, Rule},
+    rules::{self, Asked, Demand, Rule, Rules},
 };
 use crate::{
     config::{self, Kinds, Paths, Problem, Problems},
@@ -28,7 +28,7 @@ use crate::{
 /// Everything that decides about a request, compiled from the configuration and the files that it names.
 #[derive(Debug)]
 pub struct Policy {
-    rules: Vec<Rule>,
+    rules: Rules,
     /// For what no rule matches.
     paths: Paths,
     issuers: Option<Issuers>,
@@ -228,10 +228,7 @@ impl Policy {
     /// The first rule that matches, or the refusal where there is none.
     fn rule(&self, method: &Method, target: &mut Target, client: Option<IpAddr>) -> Result<usize, Decision> {
         let settled = target.settle(
-            |host, path| {
-                let asked = Asked { method, host, path, client };
-                self.rules.iter().position(|rule| rule.matches(&asked))
-            },
+            |host, path| self.rules.first(&Asked { method, host, path, client }),
             |rule| rule.map_or(self.paths, |rule| self.rules[rule].paths),
         );
         match settled {

@@ -1,9 +1,12 @@
 //! Who may do what: the compiled rules.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, ops};
 
 use http::Method;
 
+mod index;
+
+use self::index::PathIndex;
 use super::{basic::Users, claims::Mapping, wanted::Wanted};
 use crate::{
     config::{
@@ -12,6 +15,13 @@ use crate::{
     },
     identity::{Caller, Identity, ServiceAccount},
 };
+
+/// All of them, in their order.
+#[derive(Debug)]
+pub(super) struct Rules {
+    list: Vec<Rule>,
+    index: PathIndex,
+}
 
 /// One rule, ready to be matched.
 #[derive(Debug)]
@@ -64,7 +74,7 @@ pub(super) struct Callers {
 }
 
 /// Compiles the rules; the claims that they ask for get a place in `mapping`.
-pub(super) fn compile(config: &config::Config, mapping: &mut Mapping) -> Result<Vec<Rule>, Problems> {
+pub(super) fn compile(config: &config::Config, mapping: &mut Mapping) -> Result<Rules, Problems> {
     let mut problems = Problems::default();
     let rules = config.rules.iter().enumerate().filter_map(|(i, rule)| {
         let place = |key: &str| format!("rules[{i}].{key}");
@@ -95,7 +105,7 @@ pub(super) fn compile(config: &config::Config, mapping: &mut Mapping) -> Result<
             forwards_credentials: *rule.forwarding(&config.identity) == ForwardCredentials::Yes,
         })
     });
-    let rules: Vec<_> = rules.collect();
+    let rules = Rules::new(rules.collect());
     problems.or(rules)
 }
 
@@ -129,9 +139,34 @@ fn unmet_by(callers: &config::Callers, key: &str, users: &Users) -> Vec<Problem>
     unmet
 }
 
+impl Rules {
+    fn new(list: Vec<Rule>) -> Self {
+        let index = PathIndex::new(list.iter().map(|rule| rule.path.as_ref()));
+        Self { list, index }
+    }
+
+    /// The first that matches what is `asked` for: it decides. The index spares us those that cannot.
+    pub(super) fn first(&self, asked: &Asked<'_>) -> Option<usize> {
+        self.index.candidates(asked.path).find(|rule| self.list[*rule].matches(asked))
+    }
+
+    /// Each of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.list.iter()
+    }
+}
+
+impl ops::Index<usize> for Rules {
+    type Output = Rule;
+
+    fn index(&self, rule: usize) -> &Rule {
+        &self.list[rule]
+    }
+}
+
 impl Rule {
     /// Whether it decides about what is `asked` for.
-    pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
+    fn matches(&self, asked: &Asked<'_>) -> bool {
         // Apps answer HEAD with what they do for GET, so a rule about GET is one about HEAD.
         let named = |method| self.methods.contains(method);
         (self.methods.is_empty() || named(asked.method) || (*asked.method == Method::HEAD && named(&Method::GET)))
@@ -178,3 +213,6 @@ impl Callers {
         user && group && account && claims && any && all
     }
 }
+
+#[cfg(test)]
+mod tests;

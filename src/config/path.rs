@@ -1,6 +1,6 @@
 //! Which paths a rule is about: exact paths, prefixes and globs, and whether one leaves anything to another.
 
-use std::fmt;
+use std::{fmt, str::Split};
 
 /// The paths that a rule is about.
 ///
@@ -45,8 +45,7 @@ impl PathPattern {
 
     /// Whether the pattern stands for `path`, which is canonical and decoded.
     pub fn matches(&self, path: &str) -> bool {
-        let Some(path) = path.strip_prefix('/') else { return false };
-        let mut rest = path.split('/');
+        let Some(mut rest) = Self::segments_of(path) else { return false };
         for pattern in &self.segments {
             match rest.next() {
                 Some(segment) if segment_matches(pattern, segment) => {}
@@ -54,6 +53,18 @@ impl PathPattern {
             }
         }
         self.below || rest.next().is_none()
+    }
+
+    /// What every pattern is held against: the segments of `path`, unless it does not begin with a slash. No pattern
+    /// stands for such a path.
+    pub fn segments_of(path: &str) -> Option<Split<'_, char>> {
+        path.strip_prefix('/').map(|path| path.split('/'))
+    }
+
+    /// What the segments of every path that it stands for begin with: one text each, or `None` where there may be
+    /// several.
+    pub fn stem(&self) -> impl Iterator<Item = Option<&str>> {
+        self.segments.iter().map(|segment| Some(segment.as_str()).filter(|segment| !segment.contains('*')))
     }
 
     /// Whether a rule for `wide` is for every path that one for `narrow` is for. None is every path.
@@ -105,15 +116,14 @@ impl fmt::Display for PathPattern {
 
 /// Whether `pattern`, in which `*` stands for any text, is `segment`.
 fn segment_matches(pattern: &str, segment: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let (Some(first), last) = (pieces.next(), pieces.next_back()) else { return false };
-    let Some(last) = last else { return pattern == segment };
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == segment };
+    let (pieces, last) = rest.rsplit_once('*').unwrap_or(("", rest));
     if pattern == "*" {
         return !segment.is_empty();
     }
     let Some(mut middle) = segment.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
     // Each piece is taken at its first occurrence: that leaves most to those after it.
-    for piece in pieces {
+    for piece in pieces.split('*') {
         match middle.find(piece) {
             Some(at) => middle = &middle[at + piece.len()..],
             None => return false,

@@ -60,7 +60,7 @@ const METHODS: &[&str] = &[
     "VERSION-CONTROL",
 ];
 
-/// They are tried one after the other for every request.
+/// Those for every path are tried one after the other for every request, and here each is compared with all before it.
 const MAX_RULES: usize = 1000;
 
 /// Who may do what.
