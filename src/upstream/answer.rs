@@ -58,14 +58,14 @@ impl Answer {
         let mut stall = Stall::new(idle_timeout);
         stall.begin(trail.received());
         let mut answer = Self { lease: None, stall, trail };
-        answer.lease = match lease {
-            done if done.is_done() => {
-                answer.give_back(done);
-                None
-            }
-            Lease::Own(connection, _) if connection.is_uploading() => Some(Lease::Detached(Detached::new(connection))),
-            lease @ (Lease::Own(..) | Lease::Detached(_) | Lease::Shared(..)) => Some(lease),
-        };
+        if lease.is_done() {
+            answer.give_back(lease);
+            return answer;
+        }
+        answer.lease = Some(match lease {
+            Lease::Own(connection, _) if connection.is_uploading() => Lease::Detached(Detached::new(connection)),
+            lease @ (Lease::Own(..) | Lease::Detached(_) | Lease::Shared(..)) => lease,
+        });
         answer
     }
 
