@@ -92,7 +92,7 @@ impl Translation {
             discard(body);
             return Err(Reason::BodyTooLarge.into());
         }
-        // Framed anew: hyper has checked the length, and a body of no bytes is not the same as no body.
+        // Framed anew: the length was checked, and a body of no bytes is not the same as no body.
         let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
         let (head, trailers) = (parts.method == Method::HEAD, fields::has(&parts.headers, &TE, "trailers"));
         let tokens = self.tokens.as_ref().filter(|_| !matches!(shown, Shown::AsSent));
@@ -134,7 +134,7 @@ impl Translation {
         trail: Arc<Trail>,
     ) -> Response<Body> {
         trail.answered_after(asked.start.elapsed());
-        // hyper's HTTP/1.1 server sends the trailers that this header announces, to clients that asked for them.
+        // Our HTTP/1.1 server sends the trailers that this header announces, to clients that asked for them.
         let announced = if asked.trailers { parts.headers.remove(TRAILER) } else { None };
         self.headers.to_client(&mut parts.headers);
         if let Some(announced) = announced {
