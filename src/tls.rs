@@ -68,6 +68,8 @@ impl Tls {
             .with_cert_resolver(resolver);
         // Whoever names what they speak is refused when we name none of it, old clients included.
         let spoken = [http2.then_some("h2"), Some("http/1.1"), Some("http/1.0")];
+        // One is enough: who resumes is given the next with the new connection, and each costs every full handshake.
+        server.send_tls13_tickets = 1;
         server.alpn_protocols = spoken.into_iter().flatten().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Self { config: Arc::new(server), not_after })
     }
