@@ -51,6 +51,8 @@ struct Shared {
     wanted: bool,
     /// Whether there is a reader.
     read: bool,
+    /// Whether there is a connection that may bring more.
+    fed: bool,
     /// Who waits for `next`.
     reader: Option<Waker>,
     /// Whom to tell that something is wanted: the connection, when it is not just running.
@@ -59,8 +61,15 @@ struct Shared {
 
 /// The two ends of a body.
 pub fn body(content: Content) -> (Feed, Incoming) {
-    let shared =
-        Arc::new(Mutex::new(Shared { content, next: None, wanted: false, read: true, reader: None, connection: None }));
+    let shared = Arc::new(Mutex::new(Shared {
+        content,
+        next: None,
+        wanted: false,
+        read: true,
+        fed: true,
+        reader: None,
+        connection: None,
+    }));
     (Feed(shared.clone()), Incoming(Some(shared)))
 }
 
@@ -132,9 +141,8 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         let mut shared = lock(&self.0);
-        if !shared.content.is_done() && shared.next.is_none() {
-            shared.next = Some(Err(Interrupted::Incomplete));
-        }
+        // What it has brought is still read.
+        shared.fed = false;
         if let Some(reader) = shared.reader.take() {
             reader.wake();
         }
@@ -189,6 +197,9 @@ impl Body for Incoming {
         if shared.content.is_done() {
             return Poll::Ready(None);
         }
+        if !shared.fed {
+            return Poll::Ready(Some(Err(Interrupted::Incomplete)));
+        }
         shared.wanted = true;
         shared.reader = Some(cx.waker().clone());
         if let Some(connection) = shared.connection.take() {
@@ -211,5 +222,40 @@ impl Body for Incoming {
             }
             (Some(_) | None, _) => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::head::Framing;
+
+    fn poll(incoming: &mut Incoming) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
+        Pin::new(incoming).poll_frame(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_body_whose_connection_has_gone_breaks_off_behind_what_was_there() {
+        let cx = Context::from_waker(Waker::noop());
+        for gone_first in [false, true] {
+            let (feed, mut incoming) = body(Framing::Length(10).into());
+            assert!(poll(&mut incoming).is_pending() && feed.is_wanted());
+            assert!(feed.offer(&mut BytesMut::from("hello"), &cx) && !feed.is_wanted());
+            let feed = (!gone_first).then_some(feed);
+            assert!(matches!(poll(&mut incoming), Poll::Ready(Some(Ok(_)))));
+            drop(feed);
+            assert!(!incoming.is_end_stream());
+            assert!(matches!(poll(&mut incoming), Poll::Ready(Some(Err(Interrupted::Incomplete)))));
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_whole_ends_without_its_connection() {
+        let cx = Context::from_waker(Waker::noop());
+        let (feed, mut incoming) = body(Framing::Length(5).into());
+        assert!(feed.offer(&mut BytesMut::from("hello"), &cx));
+        drop(feed);
+        assert!(matches!(poll(&mut incoming), Poll::Ready(Some(Ok(_)))));
+        assert!(incoming.is_end_stream() && matches!(poll(&mut incoming), Poll::Ready(None)));
     }
 }

@@ -172,6 +172,11 @@ impl Activity {
         u64::try_from(clock::monotonic().saturating_sub(self.since).as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
+    /// A request has ended. What was read meanwhile was the rest of it, but for what has `begun` of the next one.
+    pub(super) fn rest(&self, begun: bool) {
+        self.first_byte.store(if begun { self.milliseconds() } else { 0 }, Relaxed);
+    }
+
     /// Something has arrived.
     pub(super) fn read(&self) {
         if self.first_byte.load(Relaxed) == 0 && !self.is_busy() {

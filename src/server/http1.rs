@@ -45,8 +45,8 @@ pub(super) trait Answers {
     /// Answers a request, which is to be refused if there is a reason for that.
     fn answer(&mut self, request: Request<Incoming>, refusal: Option<Reason>) -> Self::Future;
 
-    /// Something of the next request was there before this one ended.
-    fn begun(&mut self);
+    /// A request has ended, and whether something of the next one is there already.
+    fn ended(&mut self, begun: bool);
 }
 
 /// A connection. It is finished when the client has all that it asked for and one of the two wanted to end, or when an
@@ -130,9 +130,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, A: Answers> Connection<T, A> {
             }
             Ended::KeepAlive | Ended::Close => State::Closing,
         };
-        if !self.read.is_empty() {
-            self.answers.begun();
-        }
+        self.answers.ended(!self.read.is_empty());
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
@@ -150,12 +148,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin, A: Answers> Connection<T, A> {
                         return Poll::Ready(Ok(()));
                     }
                 }
-            } else if self.ending {
+            }
+            // Some clients send an empty line after a body: it is no part of a request.
+            let nothing = matches!(&self.read[..], b"" | b"\r\n");
+            if self.ending && nothing {
                 self.state = State::Closing;
                 return Poll::Ready(Ok(()));
             }
             match ready!(poll_some(&mut self.io, cx, &mut self.read)) {
-                Ok(0) if self.read.is_empty() => {
+                Ok(0) if nothing => {
                     self.state = State::Closing;
                     return Poll::Ready(Ok(()));
                 }

@@ -54,8 +54,8 @@ impl<S: HttpService> Answers for Reception<S> {
         self.take(request.map(Payload::Http1), refusal)
     }
 
-    fn begun(&mut self) {
-        self.activity.read();
+    fn ended(&mut self, begun: bool) {
+        self.activity.rest(begun);
     }
 }
 

@@ -119,9 +119,7 @@ where
             if flushed && progress == Progress::Whole {
                 // Kept until now, because until now the client had something to take.
                 self.as_mut().project().body.set(None);
-                if let Some(ended) = self.as_mut().ended(io, read, cx) {
-                    return Poll::Ready(Ok(ended));
-                }
+                return Poll::Ready(Ok(self.as_mut().ended(io, read, cx)));
             }
             if self.as_mut().poll_client(io, read, cx)?.is_pending() {
                 if let Some(upload) = &self.upload {
@@ -171,27 +169,26 @@ where
         Ok(Progress::Whole)
     }
 
-    /// What the request ends with, now that all of the answer is written; `None` when its body is still being read.
+    /// What the request ends with, now that all of the answer is written.
     fn ended<T: AsyncRead + Unpin>(
         self: Pin<&mut Self>,
         io: &mut T,
         read: &mut BytesMut,
         cx: &mut Context<'_>,
-    ) -> Option<Ended> {
+    ) -> Ended {
         let this = self.project();
         if *this.switched {
-            return Some(Ended::Switched);
+            return Ended::Switched;
         }
         let keep_alive = this.written.as_ref().is_some_and(|answer| answer.keep_alive);
         let Some(upload) = this.upload.as_ref().filter(|upload| !upload.feed.is_done()) else {
-            return Some(if keep_alive { Ended::KeepAlive } else { Ended::Close });
+            return if keep_alive { Ended::KeepAlive } else { Ended::Close };
         };
-        if upload.feed.is_read() && !upload.gone {
-            return None;
-        }
-        // What is left may be here already.
-        let all = keep_alive && !upload.gone && poll_some(io, cx, read).is_ready() && upload.skip(read);
-        Some(if all { Ended::KeepAlive } else { Ended::Close })
+        // Whoever still reads is told that there is no more: the app has said all that it had to say. What nobody reads
+        // may be here already.
+        let unread = keep_alive && !upload.gone && !upload.feed.is_read();
+        let all = unread && poll_some(io, cx, read).is_ready() && upload.skip(read);
+        if all { Ended::KeepAlive } else { Ended::Close }
     }
 
     /// Reads what is wanted of the request's body. Whoever waits for an answer and closes is gone.

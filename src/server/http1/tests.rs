@@ -64,7 +64,7 @@ impl Answers for App {
         })
     }
 
-    fn begun(&mut self) {}
+    fn ended(&mut self, _: bool) {}
 }
 
 /// A body without a length.
@@ -210,6 +210,12 @@ fn a_connection_is_kept_as_its_client_wants() {
     // Without a length, and without chunks: nothing but the end of the connection tells.
     let (seen, answers, _) = talk(&[b"GET /pieces HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", GET.as_bytes()]);
     assert_eq!((seen.len(), answers.ends_with("\r\n\r\nonethree")), (1, true), "{answers}");
+}
+
+#[test]
+fn an_empty_line_after_a_body_is_no_request() {
+    let (seen, answers, ended) = talk(&[b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello\r\n"]);
+    assert_eq!((seen.len(), status_lines(&answers).len(), ended), (1, 1, Ok(())), "{seen:?}");
 }
 
 #[test]
