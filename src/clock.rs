@@ -1,5 +1,6 @@
 //! The kernel's coarse clocks, which are some milliseconds behind and cost a fifth of the exact ones: for limits that are
-//! counted in seconds. What is shown to people is measured by the exact ones.
+//! counted in seconds. What is shown to people is measured by the exact ones; and so is what an issuer has dated, or a
+//! token that was made a moment ago would be one of the future.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -32,10 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("admit", &["body", "denial", "exchange", "reason"]),
     (
         "auth",
-        &[
-            "clock", "config", "cors", "denial", "exchange", "fetch", "fields", "identity", "live", "reason",
-            "sources", "target",
-        ],
+        &["config", "cors", "denial", "exchange", "fetch", "fields", "identity", "live", "reason", "sources", "target"],
     ),
     (
         "proxy",

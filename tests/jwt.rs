@@ -23,6 +23,24 @@ fn every_algorithm_is_accepted_from_a_jwks_or_a_secret_file() {
 }
 
 #[test]
+fn a_token_of_this_very_moment_is_none_of_the_future() {
+    let (app, issuer) = (Recorder::start(), Issuer::with(Algorithm::HS256));
+    let sidegate = Sidegate::before(&app).jwt_with(&issuer, json!({ "leeway": 0 })).start();
+    let mut wire = sidegate.wire();
+    for _ in 0..3 {
+        // The first milliseconds of a second are those in which a clock that is behind has another one.
+        let second = now();
+        while now() == second {
+            std::hint::spin_loop();
+        }
+        let token = issuer.token_with("alice", json!({ "nbf": now() }));
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let answer = wire.send(request).answer();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[test]
 fn the_usual_algorithms_need_not_be_configured() {
     use Algorithm::{ES256, ES384, EdDSA, HS256, PS256, RS256};
     let issuers = [RS256, PS256, ES256, ES384, EdDSA, HS256]

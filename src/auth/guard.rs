@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::SystemTime,
 };
 
 use http::header::COOKIE;
@@ -18,7 +19,6 @@ use super::{
     policy::{Decision, Pending, Policy},
 };
 use crate::{
-    clock,
     cors::preflight,
     denial::Denial,
     exchange::{Exchange, Payload, Verdict},
@@ -123,7 +123,7 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Box
         let policy = &self.judge.policy;
         let headers = request.headers();
         let mut learned = Learned::default();
-        let mut step = policy.decide(request.method(), &mut target, headers, client, clock::wall());
+        let mut step = policy.decide(request.method(), &mut target, headers, client, SystemTime::now());
         loop {
             let Pending { need, rule } = match step {
                 Ok(decision) => {
@@ -133,7 +133,7 @@ impl<S: Service<Permitted, Error = Denial> + Clone + Send + 'static> Service<Box
             };
             let method = need.method();
             match need.meet_now(&self.judge.hashing, client, &mut learned) {
-                Ok(()) => step = policy.resume(rule, &target, headers, clock::wall(), &learned),
+                Ok(()) => step = policy.resume(rule, &target, headers, SystemTime::now(), &learned),
                 Err(Unmet::Refused(denial)) => step = Ok(refused(denial, method, rule)),
                 Err(Unmet::Later(need)) => {
                     let Ok(place) = self.judge.waiting.clone().try_acquire_owned() else {
@@ -184,7 +184,7 @@ impl<S> Waiting<S> {
                 return (refused(denial, method, rule), self);
             }
             let headers = self.exchange.request.headers();
-            match self.guard.judge.policy.resume(rule, &self.target, headers, clock::wall(), &self.learned) {
+            match self.guard.judge.policy.resume(rule, &self.target, headers, SystemTime::now(), &self.learned) {
                 Ok(decision) => return (decision, self),
                 Err(pending) => Pending { need, rule } = pending,
             }
