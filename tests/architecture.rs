@@ -43,7 +43,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("telemetry", &["config", "exchange", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "cors", "denial", "exchange", "proxy", "telemetry"]),
-    ("server", &["body", "clock", "config", "exchange", "http1", "origin", "reason", "stack", "telemetry", "tunnel"]),
+    (
+        "server",
+        &["body", "clock", "config", "exchange", "fields", "http1", "origin", "reason", "stack", "telemetry", "tunnel"],
+    ),
     ("admin", &["auth", "telemetry", "upstream"]),
     ("app", &["admin", "auth", "config", "cors", "origin", "proxy", "server", "stack", "telemetry", "tls", "upstream"]),
     ("commands", &["app", "auth", "config", "telemetry"]),

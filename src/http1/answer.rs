@@ -14,7 +14,7 @@ use super::{
     chunks::Chunks,
     content::Content,
     head::{self, is_control, trim},
-    name,
+    is_bodiless, name,
 };
 
 /// The largest head, in bytes.
@@ -201,8 +201,7 @@ impl Framed {
 
     /// RFC 9112 section 6.3, in its order.
     fn content(&self, version: Version, status: StatusCode, method: &Method) -> Result<Content, Invalid> {
-        let bodiless = *method == Method::HEAD || status.is_informational();
-        if bodiless || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if is_bodiless(status, *method == Method::HEAD) {
             return Ok(Content::Length(0));
         }
         match (self.encoded, self.length) {

@@ -161,13 +161,12 @@ impl Scan {
 
     /// Notes what a header line says, and tells where its name ends.
     fn field(&mut self, line: &[u8]) -> Result<usize, Reason> {
-        let length_of_name = token(line);
-        let name = length_of_name;
+        let end = token(line);
         // More than the library's type for a name can hold.
-        if name == 0 || name >= usize::from(u16::MAX) || line.get(name) != Some(&b':') {
+        if end == 0 || end >= usize::from(u16::MAX) || line.get(end) != Some(&b':') {
             return Err(Reason::HeaderInvalid);
         }
-        let (name, value) = (&line[..name], &line[name + 1..]);
+        let (name, value) = (&line[..end], &line[end + 1..]);
         match name.len() {
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expects_continue = !self.http_10 && trim(value).eq_ignore_ascii_case(b"100-continue");
@@ -192,7 +191,7 @@ impl Scan {
             }
             _ => {}
         }
-        Ok(length_of_name)
+        Ok(end)
     }
 
     fn end(&mut self, head: &[u8]) -> Result<Head, Reason> {
@@ -313,7 +312,7 @@ fn plain(bytes: &[u8]) -> usize {
 fn unusual_target(rest: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
     let end = memchr(b' ', rest).filter(|end| *end > 0).ok_or(Reason::FramingInvalid)?;
     let target = &rest[..end];
-    // The library drops a fragment, and refuses by itself, with an answer of its own, what is no URI.
+    // The library's type for a target drops a fragment, and cannot hold what is no URI.
     let text = std::str::from_utf8(target).map_err(|_| Reason::PathAmbiguous)?;
     if target.iter().any(|byte| is_control(*byte) || matches!(*byte, b'#' | b'\t')) || text.parse::<Uri>().is_err() {
         return Err(Reason::PathAmbiguous);

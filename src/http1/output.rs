@@ -9,6 +9,8 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
+use super::encode;
+
 /// A piece of a body that is no larger is copied behind what goes before it: that costs less than a second slice.
 const SMALL: usize = 4096;
 
@@ -49,6 +51,13 @@ impl Output {
         } else {
             (self.body, self.tail) = (body, tail);
         }
+    }
+
+    /// Adds a piece of a body as a chunk (RFC 9112 section 7.1), and behind the `last` the end of the body. It is not
+    /// empty: an empty chunk would be the last.
+    pub fn push_chunk(&mut self, piece: Bytes, last: bool) {
+        encode::chunk_size(&mut self.front, piece.len());
+        self.push(piece, if last { b"\r\n0\r\n\r\n" } else { b"\r\n" });
     }
 
     /// Writes all of it.

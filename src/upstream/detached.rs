@@ -1,4 +1,5 @@
-//! An answer that came before its request was sent: the upload goes on, whether or not anybody takes the answer.
+//! An answer that came before its request was sent: until the answer ends the upload goes on, whether or not anybody takes
+//! what there is of it.
 
 use std::{
     future::poll_fn,

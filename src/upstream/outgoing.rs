@@ -138,8 +138,7 @@ impl Outgoing {
                 self.state = State::Ending;
             }
             Framing::Chunked => {
-                encode::chunk_size(self.output.front(), piece.len());
-                self.output.push(piece, if is_last { b"\r\n0\r\n\r\n" } else { b"\r\n" });
+                self.output.push_chunk(piece, is_last);
                 self.state = if is_last { State::Ending } else { State::Open };
             }
         }

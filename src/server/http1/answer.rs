@@ -1,16 +1,19 @@
 //! How an answer is written: its head, and what frames its body (RFC 9112 section 6).
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, Response, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING},
 };
 use http_body::{Body, Frame};
 
 use super::date;
-use crate::http1::{encode, output::Output};
+use crate::{
+    fields,
+    http1::{encode, is_bodiless, output::Output},
+};
 
 /// What of the request its answer depends on.
 #[derive(Clone, Copy, Debug)]
@@ -56,18 +59,15 @@ impl Answer {
         out.reserve(512);
         status_line(out, status, asked.http_10);
         let (mut dated, mut connection) = (false, false);
-        let mut keep_alive = asked.keep_alive;
         for (name, value) in headers {
             if name == CONTENT_LENGTH || name == TRANSFER_ENCODING {
                 continue;
             }
-            if name == CONNECTION {
-                connection = true;
-                keep_alive &= !says_close(value);
-            }
+            connection |= name == CONNECTION;
             dated |= name == DATE;
             encode::field(out, name.as_str().as_bytes(), value.as_bytes());
         }
+        let mut keep_alive = asked.keep_alive && !(connection && fields::has(headers, &CONNECTION, "close"));
         let framing = Framing::of(response, asked);
         match &framing {
             Framing::None => {
@@ -80,7 +80,7 @@ impl Answer {
             }
             Framing::Length(length) => {
                 // Writing to memory does not fail.
-                let _ = write!(Digits(out), "content-length: {length}\r\n");
+                let _ = write!(out, "content-length: {length}\r\n");
             }
             Framing::Chunked(_) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Framing::Close => keep_alive = false,
@@ -125,14 +125,11 @@ impl Answer {
             }
             // An empty chunk would be the last.
             Framing::Chunked(_) if data.is_empty() => {}
-            Framing::Chunked(_) if last => {
-                encode::chunk_size(output.front(), data.len());
-                output.push(data, b"\r\n0\r\n\r\n");
-                self.framing = Framing::None;
-            }
             Framing::Chunked(_) => {
-                encode::chunk_size(output.front(), data.len());
-                output.push(data, b"\r\n");
+                output.push_chunk(data, last);
+                if last {
+                    self.framing = Framing::None;
+                }
             }
         }
         // Where there is more to write than the end of the connection, the end is a piece of its own.
@@ -158,8 +155,7 @@ impl Answer {
 impl Framing {
     fn of<B: Body>(response: &Response<B>, asked: Asked) -> Self {
         let (status, headers, body) = (response.status(), response.headers(), response.body());
-        let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if asked.head || bodiless {
+        if is_bodiless(status, asked.head) {
             return Self::None;
         }
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
@@ -183,14 +179,9 @@ fn status_line(out: &mut Vec<u8>, status: StatusCode, http_10: bool) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn says_close(value: &HeaderValue) -> bool {
-    value.to_str().is_ok_and(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")))
-}
-
 /// The trailers that a header announces. No others are written: who does not know of them may be surprised.
 fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lists = headers.get_all(TRAILER).iter().filter_map(|list| list.to_str().ok());
-    lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+    fields::items(headers, &TRAILER).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 fn write_trailers(out: &mut Vec<u8>, announced: &[HeaderName], trailers: &HeaderMap) {
@@ -199,14 +190,4 @@ fn write_trailers(out: &mut Vec<u8>, announced: &[HeaderName], trailers: &Header
         encode::field(out, name.as_str().as_bytes(), value.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Writes numbers without a string between.
-struct Digits<'a>(&'a mut Vec<u8>);
-
-impl std::fmt::Write for Digits<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
 }
