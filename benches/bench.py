@@ -19,10 +19,10 @@ import machine
 import markdown
 import peers
 import report
+from builds import REPOSITORY
 from errors import BenchError
 from lanes import Bench
 from material import Material
-from peers import REPOSITORY
 from results import Result, Run
 from rows import ROWS, Row
 

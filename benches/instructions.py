@@ -28,14 +28,11 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 import callgrind
 import material
 import sequence
+from builds import IMAGE, REPOSITORY, is_current
 from callgrind import Callgrind
 from errors import BenchError
 
-ROOT = Path(__file__).resolve().parent.parent
-BUDGET = ROOT / "benches/instructions.json"
-
-# What script/image-test leaves there: the binary of the image, which CI has built anyway.
-IMAGE = ROOT / "target/image/sidegate"
+BUDGET = REPOSITORY / "benches/instructions.json"
 
 # What a change may cost, or save, until somebody has to say so.
 TOLERANCE = 0.03
@@ -56,7 +53,7 @@ A profile needs a binary with its symbols, made from the same optimised code:
     --config 'profile.release.strip=false' --config 'profile.release.debug="line-tables-only"'
   script/instructions-test --binary target/profiling/release/sidegate --profile http1-jwt
 
-and leaves a file for callgrind_annotate or KCachegrind in target/instructions. The budget is {BUDGET.relative_to(ROOT)}.
+and leaves a file for callgrind_annotate or KCachegrind in target/instructions. The budget is {BUDGET.relative_to(REPOSITORY)}.
 """
 
 
@@ -101,7 +98,7 @@ def main() -> int:
     if arguments.update:
         budget |= {name: round(instructions / 100) * 100 for name, instructions in costs.items()}
         BUDGET.write_text(json.dumps({name: budget[name] for name in PATHS if name in budget}, indent=2) + "\n")
-        print(f"written: {BUDGET.relative_to(ROOT)}")
+        print(f"written: {BUDGET.relative_to(REPOSITORY)}")
         return 0
     held = [verdict(name, instructions, budget.get(name)) for name, instructions in costs.items()]
     print(f"{held.count(True)} passed, {held.count(False)} failed")
@@ -123,12 +120,12 @@ def parse() -> argparse.Namespace:
 
 def find_binary() -> Path:
     """A release build of these sources; one that there is already, if there is one."""
-    sources = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *(ROOT / "src").rglob("*.rs")]
-    if IMAGE.exists() and IMAGE.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+    if is_current(IMAGE):
         return IMAGE
-    if subprocess.run(["cargo", "build", "--quiet", "--locked", "--release"], cwd=ROOT, check=False).returncode != 0:
+    build = ["cargo", "build", "--quiet", "--locked", "--release"]
+    if subprocess.run(build, cwd=REPOSITORY, check=False).returncode != 0:
         raise BenchError("the release build failed")
-    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/sidegate"
+    return REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target") / "release/sidegate"
 
 
 def cost(binary: Path, name: str, made: material.Essentials, directory: Path, repeat: int) -> float:
@@ -222,12 +219,12 @@ def profile(binary: Path, name: str, made: material.Essentials, directory: Path)
         print(f"\nInstructions per request, {title}:")
         for function, count in sorted(each.items(), key=lambda item: -item[1])[:SHOWN]:
             print(f"{count:12,.0f}  {function[:180]}")
-    kept = ROOT / "target/instructions" / name
+    kept = REPOSITORY / "target/instructions" / name
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     for profile in runs[1]:
         shutil.copy(profile, kept)
-    print(f"\nThe profiles of the threads, with start and end, are in {kept.relative_to(ROOT)}")
+    print(f"\nThe profiles of the threads, with start and end, are in {kept.relative_to(REPOSITORY)}")
     return 0
 
 

@@ -21,12 +21,12 @@ import machine
 import material
 import peers
 from app import ask_page, page_request
+from builds import REPOSITORY
 from errors import BenchError
 from load import Wrk
 from material import Credentials, Material
 from ours import passwords, sidegate, tokens
-from peers import REPOSITORY
-from server import Server, free_port, serving
+from server import Server, free_port, fresh, serving
 from sites import Site
 
 COST = 12
@@ -216,11 +216,6 @@ def verdict(ratio: float, per_cent: int) -> str:
 
 def within(ratio: float, per_cent: int) -> bool:
     return ratio <= 1 + per_cent / 100
-
-
-def fresh(directory: Path, name: str) -> Path:
-    (directory / name).mkdir()
-    return directory / name
 
 
 if __name__ == "__main__":

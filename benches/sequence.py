@@ -21,9 +21,9 @@ import h2.config
 import h2.connection
 import h2.events
 
+from app import BODY
 from errors import BenchError
 
-BODY = b"forty-eight bytes, as a small JSON answer has..\n"
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: app\r\nDate: Sat, 28 Nov 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)

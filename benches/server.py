@@ -101,6 +101,12 @@ def thrown_away(core: int) -> Iterator[IO[bytes]]:
         yield reader.stdin
 
 
+def fresh(directory: Path, name: str) -> Path:
+    """A folder of its own for a server."""
+    (directory / name).mkdir()
+    return directory / name
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:

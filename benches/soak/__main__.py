@@ -21,7 +21,7 @@ import traffic
 from errors import BenchError
 from issuer import Issuer
 from samples import SERIES, Sample
-from server import free_port, serving
+from server import free_port, fresh, serving
 from slope import WARM_UP, Drift, drift
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -70,12 +70,12 @@ async def soak(binary: Path, minutes: float, directory: Path) -> tuple[list[Samp
     port, admin, app = free_port(), free_port(), free_port()
     with contextlib.ExitStack() as running:
         keys_url = running.enter_context(issuer.serving(keys))
-        running.enter_context(serving("the app", gunicorn(app), app, "0-1", place(directory, "app")))
+        running.enter_context(serving("the app", gunicorn(app), app, "0-1", fresh(directory, "app")))
         config = directory / "sidegate.yaml"
         config.write_text(configuration(port, admin, app, keys_url, made, users))
         # The access log is written, and nobody keeps it: it would be some hundred megabytes.
         serve = ["sh", "-c", 'echo $$ >pid; exec "$0" "$@" >/dev/null', str(binary.resolve()), "serve", "--config", str(config)]
-        running.enter_context(serving("sidegate", serve, port, "0-1", place(directory, "sidegate")))
+        running.enter_context(serving("sidegate", serve, port, "0-1", fresh(directory, "sidegate")))
         pid = int((directory / "sidegate/pid").read_text())
         site = traffic.Site(port, trusting(made, "http/1.1"), trusting(made, "h2"), keys, passwords)
         visitors = [asyncio.create_task(traffic.visitor(site, kind)) for kind, n in traffic.VISITORS.items() for _ in range(n)]
@@ -138,11 +138,6 @@ def trusting(made: material.Essentials, protocol: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(made.certificate))
     context.set_alpn_protocols([protocol])
     return context
-
-
-def place(directory: Path, name: str) -> Path:
-    (directory / name).mkdir()
-    return directory / name
 
 
 def run(*command: str | Path, stdin: str) -> str:
