@@ -54,12 +54,11 @@ fn read(bytes: &[u8], piece: usize) -> String {
                     seen += &format!("\n{request:?} {content:?} ");
                     scan = Scan::default();
                 }
-                Err(reason) => {
+                // Which of two things that are wrong is seen first depends on how they came.
+                Err(_) => {
                     let stand_in = stand_in(&read);
                     let head = Scan::default().read(&stand_in, LIMITS).expect("what stands in is passed");
                     assert_eq!(head.expect("and whole").bytes, stand_in.len());
-                    // Which of two things that are wrong is seen first depends on how they came.
-                    let _ = reason;
                     return seen + " refused";
                 }
             }
