@@ -35,8 +35,6 @@ pub struct Head {
     pub bytes: usize,
     /// Where the body ends.
     pub framing: Framing,
-    /// Whether it asks for another protocol: what follows it may be no HTTP.
-    pub upgrade: bool,
     /// Whether the client waits to be told that its body is wanted (RFC 9110 section 10.1.1).
     pub expects_continue: bool,
     /// Whether the connection may be used again (RFC 9112 section 9.3).
@@ -82,7 +80,6 @@ pub struct Scan {
     http_10: bool,
     length: Option<u64>,
     chunked: bool,
-    upgrade: bool,
     expects_continue: bool,
     close: bool,
     keep_alive: bool,
@@ -171,7 +168,6 @@ impl Scan {
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expects_continue = !self.http_10 && trim(value).eq_ignore_ascii_case(b"100-continue");
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = !self.http_10,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for option in value.split(|byte| *byte == b',').map(trim) {
                     self.close |= option.eq_ignore_ascii_case(b"close");
@@ -205,7 +201,6 @@ impl Scan {
         Ok(Head {
             bytes: head.len(),
             framing,
-            upgrade: self.upgrade,
             expects_continue: self.expects_continue,
             keep_alive: if self.http_10 { self.keep_alive && !self.close } else { !self.close },
             http_10: self.http_10,
