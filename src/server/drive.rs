@@ -75,7 +75,8 @@ where
     TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), http1::Failure>> {
-        Future::poll(self, cx).map_err(|error| reason(&error))
+        // The library tells a malformed frame to the client, and not us.
+        Future::poll(self, cx).map_err(|_| "io")
     }
 
     fn end(self: Pin<&mut Self>) {
@@ -167,22 +168,5 @@ impl Wake for Bell {
     fn wake_by_ref(self: &Arc<Self>) {
         self.rung.store(true, Release);
         self.task.wake_by_ref();
-    }
-}
-
-/// What went wrong, as a label.
-fn reason(error: &hyper::Error) -> &'static str {
-    if error.is_parse_too_large() {
-        "header_too_large"
-    } else if error.is_parse() {
-        "malformed"
-    } else if error.is_incomplete_message() {
-        "incomplete"
-    } else if error.is_timeout() {
-        "timeout"
-    } else if error.is_user() {
-        "answer_broken"
-    } else {
-        "io"
     }
 }
