@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from lanes import Bench, Lane, blamed, in_turn, side_by_side
-from load import Paced, Wrk
+from load import Wrk
 from results import Quantity, Series
 
 CONNECTIONS = 64
@@ -20,28 +20,27 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class Latency:
-    """One connection asks again when it has its answer. At half load each of 64 asks by a clock of its own, answered or
-    not: an answer that is late by less than its connection's interval delays no other request, and hides none."""
+    """One connection asks again when it has its answer. At half load each of 64 pauses for a random time in between, so
+    that requests come one by one as those of people do: clocks that were started together make them come in bursts, in
+    which all but the first wait for the others."""
 
     quantities = tuple(QUANTITIES.values())
 
     def measure(self, bench: Bench, contenders: tuple[str, ...]) -> list[Series]:
         figures: dict[tuple[str, str], list[float]] = defaultdict(list)
         with side_by_side(bench, contenders, tls=False) as lanes:
-            rate = self._half_load(bench, lanes)
+            pause = self._half_load(bench, lanes)
             for turn in range(bench.rounds):
                 for lane in in_turn(lanes, turn):
-                    for load, paced in (("one", Paced(1)), ("half", Paced(CONNECTIONS, rate))):
+                    for load, wrk in (("one", Wrk(1)), ("half", Wrk(CONNECTIONS, pause=pause))):
                         bench.progress(f"round {turn + 1} of {bench.rounds}, {lane.contender.title}, {load}")
                         with blamed(lane.contender, lane.server):
-                            times = sorted(paced.times(lane.origin, lane.credentials, bench.seconds, bench.load_core,
-                                                       lane.site.directory / "times"))
-                        for share in (50, 99):
-                            figures[lane.contender.name, QUANTITIES[load, share].name].append(
-                                times[len(times) * share // 100])
+                            answers = wrk.requests(lane.origin, lane.credentials, 0, bench.seconds, bench.load_core)
+                        for share, time in ((50, answers.p50), (99, answers.p99)):
+                            figures[lane.contender.name, QUANTITIES[load, share].name].append(time)
         return [
             Series(lane.contender.name, lane.contender.title, quantity.name,
-                   figures[lane.contender.name, quantity.name], [{"requests_per_second": rate}])
+                   figures[lane.contender.name, quantity.name], [{"pause_ms": pause}])
             for quantity in self.quantities
             for lane in lanes
         ]
@@ -52,5 +51,5 @@ class Latency:
             bench.progress(f"how much can {lane.contender.title} do")
             answers = Wrk(CONNECTIONS).requests(lane.origin, lane.credentials, 0, bench.seconds, bench.load_core)
             able.append(answers.requests // bench.seconds)
-        # One rate for all: at half of what the fastest can do, the slowest would be late with everything.
-        return min(able) // 2
+        # One for all: at half of what the fastest can do, the slowest would be late with everything.
+        return round(1000 * CONNECTIONS / (min(able) / 2))
