@@ -2,9 +2,53 @@
 //! counted in seconds. What is shown to people is measured by the exact ones; and so is what an issuer has dated, or a
 //! token that was made a moment ago would be one of the future.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    cell::Cell,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use tokio::time::Instant;
+
+thread_local! {
+    /// The moment of this thread's turn, once somebody has asked for it.
+    static TURN: Cell<Turn> = const { Cell::new(Turn::None) };
+}
+
+#[derive(Clone, Copy)]
+enum Turn {
+    None,
+    Begun,
+    At(Instant),
+}
+
+/// Runs `work`, in which [`now`] is one moment. It is to be short: what a task does between two waits.
+pub fn turn<T>(work: impl FnOnce() -> T) -> T {
+    /// Ends the turn, however `work` ends.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            TURN.set(Turn::None);
+        }
+    }
+    TURN.set(Turn::Begun);
+    let _end = End;
+    work()
+}
+
+/// The exact time; within a [`turn`] that at which it was first asked for. A request asks five times, mostly twice in the
+/// same few microseconds.
+pub fn now() -> Instant {
+    match TURN.get() {
+        Turn::None => Instant::now(),
+        Turn::Begun => {
+            let now = Instant::now();
+            TURN.set(Turn::At(now));
+            now
+        }
+        Turn::At(now) => now,
+    }
+}
 
 /// The time since some fixed moment. It never goes backwards.
 pub fn monotonic() -> Duration {
@@ -26,6 +70,37 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+
+    /// Waits until the exact clock has moved on, which is at once.
+    fn pass() {
+        let start = Instant::now();
+        while Instant::now() == start {}
+    }
+
+    #[test]
+    fn within_a_turn_it_is_one_moment() {
+        let twice = || {
+            let first = now();
+            pass();
+            (first, now())
+        };
+        let (first, second) = turn(twice);
+        assert_eq!(first, second);
+        let (third, fourth) = twice();
+        assert!(second < third && third < fourth);
+        assert!(fourth <= turn(now));
+    }
+
+    #[test]
+    fn a_turn_ends_even_when_it_panics() {
+        let ended = std::panic::catch_unwind(|| {
+            turn(|| {
+                now();
+                std::panic::resume_unwind(Box::new(()))
+            })
+        });
+        assert!(ended.is_err() && matches!(TURN.get(), Turn::None));
+    }
 
     #[test]
     fn they_are_no_more_than_some_milliseconds_behind() {

@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("live", &[]),
     ("tls", &["config"]),
     ("fetch", &["config", "tls"]),
-    ("upstream", &["config", "exchange", "http1", "reason", "tls", "tunnel"]),
+    ("upstream", &["clock", "config", "exchange", "http1", "reason", "tls", "tunnel"]),
     ("compress", &["config"]),
     ("body", &["compress", "upstream"]),
     ("denial", &["body", "exchange", "reason"]),
@@ -37,11 +37,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "auth", "body", "compress", "config", "denial", "exchange", "fields", "identity", "origin", "reason",
-            "sources", "target", "tunnel", "upstream",
+            "auth", "body", "compress", "config", "denial", "exchange", "fields", "identity", "origin",
+            "reason", "sources", "target", "tunnel", "upstream",
         ],
     ),
-    ("telemetry", &["config", "exchange", "identity", "reason"]),
+    ("telemetry", &["clock", "config", "exchange", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "cors", "denial", "exchange", "proxy", "telemetry"]),
     (
         "server",

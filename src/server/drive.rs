@@ -32,7 +32,7 @@ use super::{
     activity::{Activity, Finding},
     http1,
 };
-use crate::config::Limits;
+use crate::{clock, config::Limits};
 
 /// How long a client has to take note that an idle connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ pub(super) async fn drive<C: Connection>(
     let mut draining = pin!(drain.cancelled());
     let mut bell: Option<(Arc<Bell>, Waker)> = None;
     let (mut drained, mut ended) = (false, false);
-    poll_fn(|cx| {
+    let mut poll = |cx: &mut Context<'_>| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map(|()| End::Done));
@@ -137,8 +137,8 @@ pub(super) async fn drive<C: Connection>(
                 }
             }
         }
-    })
-    .await
+    };
+    poll_fn(|cx| clock::turn(|| poll(cx))).await
 }
 
 /// Tells a wake-up by the timer or the drain from one by the connection. Nearly all are the connection's, and then the

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{AccessLog, Metrics};
 use crate::{
+    clock,
     exchange::{Exchange, Trail},
     reason::Reason,
 };
@@ -79,7 +80,7 @@ impl Record {
         Self {
             metrics,
             log,
-            arrival: Instant::now(),
+            arrival: clock::now(),
             method: request.method().clone(),
             status: None,
             sent: 0,

@@ -9,6 +9,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::clock;
+
 /// Ends a stream that makes no progress. Its timer is made when the stream first has to wait, and moved only when it
 /// fires: most bodies never wait, and pay nothing.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl Stall {
     /// The stream moved.
     pub(super) fn moved(&mut self) {
         if let Some(timer) = &mut self.timer {
-            timer.progress = Instant::now();
+            timer.progress = clock::now();
         }
     }
 
@@ -49,11 +51,12 @@ impl Stall {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.limit else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| {
-            let progress = Instant::now();
+            let progress = clock::now();
             Timer { progress, sleep: Box::pin(sleep_until(progress + limit)) }
         });
         while timer.sleep.as_mut().poll(cx).is_ready() {
             let end = timer.progress + limit;
+            // The timer fires by the exact time; by that of the turn, which is earlier, it could fire again and again.
             if end <= Instant::now() {
                 return Poll::Ready(());
             }
