@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use crate::{
     body::Body,
-    exchange::{Exchange, Trail},
+    exchange::{Exchange, Trail, X_REQUEST_ID},
     reason::Reason,
 };
 
@@ -54,7 +54,7 @@ impl Denial {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert("x-request-id", request_id.clone());
+        headers.insert(X_REQUEST_ID, request_id.clone());
         if let Some(wait) = self.retry_after {
             // Rounded up: who comes when it says must not be early.
             headers.insert(RETRY_AFTER, wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).into());

@@ -12,7 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, header::HeaderMap};
+use http::{
+    HeaderValue, Request,
+    header::{HeaderMap, HeaderName},
+};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::{runtime::Handle, time::timeout};
@@ -23,6 +26,9 @@ use crate::{
     origin::{Client, Origin},
     reason::Reason,
 };
+
+/// The header that names a request, for whoever handles it.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What every layer is handed. It is boxed: handed on by value it would be copied once for each layer, which costs more
 /// than the allocation.
@@ -46,9 +52,14 @@ impl Exchange {
         Box::new(Self { request, origin, trail, refusal: None })
     }
 
+    /// Takes the request's body out of it.
+    pub fn take_body(&mut self) -> Payload {
+        std::mem::replace(self.request.body_mut(), Payload::Http1(Incoming::none()))
+    }
+
     /// Gives up a request that is refused.
-    pub fn refuse(self) {
-        discard(self.request.into_body());
+    pub fn refuse(mut self) {
+        discard(self.take_body());
     }
 }
 
@@ -228,7 +239,7 @@ impl Trail {
 /// A name that the client gave the request, when it is one that is safe to repeat in logs and headers; else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let safe = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:".contains(b);
-    match headers.get("x-request-id") {
+    match headers.get(&X_REQUEST_ID) {
         Some(id) if (1..=128).contains(&id.len()) && id.as_bytes().iter().all(safe) => id.clone(),
         _ => new_request_id(),
     }
@@ -264,7 +275,7 @@ mod tests {
     fn a_safe_request_id_is_kept_and_an_unsafe_one_replaced() {
         let id = |value: &[u8]| {
             let mut headers = HeaderMap::new();
-            headers.insert("x-request-id", HeaderValue::from_bytes(value).expect("a header value"));
+            headers.insert(X_REQUEST_ID, HeaderValue::from_bytes(value).expect("a header value"));
             request_id(&headers)
         };
         assert_eq!(id(b"b1946ac9-2492:d234.7_a"), "b1946ac9-2492:d234.7_a");

@@ -37,7 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "auth", "body", "compress", "config", "denial", "exchange", "fields", "identity", "origin",
+            "auth", "body", "clock", "compress", "config", "denial", "exchange", "fields", "identity", "origin",
             "reason", "sources", "target", "tunnel", "upstream",
         ],
     ),

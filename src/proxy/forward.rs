@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-    request, response,
-};
-use hyper::body::Body as _;
+use http::{Method, Request, Response, StatusCode, response};
 
 use super::{
     credentials::Credentials,
@@ -20,7 +15,7 @@ use crate::{
     denial::Denial,
     exchange::Trail,
     reason::Reason,
-    upstream::{ConnectError, Connection, Connections, Fault, Lease, SendError, Sending, Shared, Upload},
+    upstream::{ConnectError, Connection, Connections, Fault, Lease, Message, SendError, Sending, Upload},
 };
 
 /// How often a request may find that a shared connection ended before it was sent, or that the app refused it unseen.
@@ -38,15 +33,17 @@ pub struct Proxy {
 /// What could be done with a request at once.
 enum First {
     /// It was sent over an idle connection. There is a copy when it may be sent twice.
-    Sent(Sending, Option<Box<Request<Upload>>>),
+    Sent(Sending, Option<Box<Message>>),
     /// It has to wait: for a connection, or for its body.
-    Waits(Box<Request<Upload>>),
+    Waits(Box<Message>),
+    /// It goes over a connection that all share.
+    Shares(Box<Request<Upload>>),
 }
 
 impl Proxy {
     /// A way to the app over its `connections`, which shows it these `credentials`.
     pub fn new(config: &config::Config, credentials: Credentials, connections: Connections) -> Self {
-        let translation = Translation::new(config, credentials, matches!(connections, Connections::Shared(_)));
+        let translation = Translation::new(config, credentials);
         Self { app: connections, translation, buffer: config.upstream.buffer_request }
     }
 
@@ -61,18 +58,30 @@ impl Proxy {
         self: Arc<Self>,
         permitted: Permitted,
     ) -> impl Future<Output = Result<Response<Body>, Denial>> + Send + use<> {
-        let first = self.translation.to_app(permitted).map(|(request, asked, trail)| match self.idle(&request) {
-            None => (First::Waits(Box::new(request)), asked, trail),
-            Some((connection, may_close)) => {
-                // A copy costs as much as the decision.
-                let copy = if may_close && is_idempotent(request.method()) { copy_of(&request, &trail) } else { None };
-                (First::Sent(connection.send(request, trail.clone()), copy), asked, trail)
+        let begun = match &self.app {
+            Connections::Pool(pool) => self.translation.to_http1(permitted).map(|(message, asked, trail)| {
+                let idle = if self.gathers(&message) { None } else { pool.check_out() };
+                let first = match idle {
+                    None => First::Waits(message),
+                    Some((connection, may_close)) => {
+                        // A copy costs an allocation.
+                        let copy = may_close && is_idempotent(message.method());
+                        let copy = if copy { message.copy() } else { None };
+                        First::Sent(connection.send(message, trail.clone()), copy)
+                    }
+                };
+                (first, asked, trail)
+            }),
+            Connections::Shared(_) => {
+                let request = self.translation.to_http2(permitted);
+                request.map(|(request, asked, trail)| (First::Shares(request), asked, trail))
             }
-        });
+        };
         async move {
-            let (first, asked, trail) = first?;
-            let request = match first {
-                First::Waits(request) => request,
+            let (first, asked, trail) = begun?;
+            let message = match first {
+                First::Shares(request) => return Box::pin(self.share(request, asked, trail)).await,
+                First::Waits(message) => message,
                 First::Sent(sent, copy) => match (sent.await, copy) {
                     (Ok((head, connection)), _) => return self.answer(head, connection, asked, trail),
                     // The app closed the connection while it was idle: that says nothing about the request.
@@ -86,71 +95,48 @@ impl Proxy {
                     }
                 },
             };
-            Box::pin(self.ask(request, asked, trail)).await
-        }
-    }
-
-    /// An idle connection that a request can be sent over at once.
-    fn idle(&self, request: &Request<Upload>) -> Option<(Box<Connection>, bool)> {
-        match &self.app {
-            Connections::Pool(pool) if !self.gathers(request) => pool.check_out(),
-            Connections::Pool(_) | Connections::Shared(_) => None,
+            Box::pin(self.ask(message, asked, trail)).await
         }
     }
 
     /// Whether a request's body is read before the app is asked.
-    fn gathers(&self, request: &Request<Upload>) -> bool {
-        self.buffer > 0 && !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH)
+    fn gathers(&self, message: &Message) -> bool {
+        self.buffer > 0 && message.is_chunked()
     }
 
     /// Sends a request that had to wait.
-    async fn ask(
-        &self,
-        mut request: Box<Request<Upload>>,
-        asked: Asked,
-        trail: Arc<Trail>,
-    ) -> Result<Response<Body>, Denial> {
-        let pool = match &self.app {
-            Connections::Pool(pool) => pool,
-            Connections::Shared(shared) => return self.ask_over(shared, request, asked, trail).await,
-        };
-        let idle = if self.gathers(&request) {
-            let gathered = request.body_mut().gather(self.buffer).await;
-            let length = gathered.map_err(|_| trail.failure().unwrap_or(Reason::RequestIncomplete))?;
-            if let Some(length) = length {
-                request.headers_mut().remove(TRANSFER_ENCODING);
-                request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            pool.check_out()
-        } else {
-            None
-        };
-        if let Some((connection, _)) = idle {
-            match connection.send(*request, trail.clone()).await {
-                Ok((head, connection)) => return self.answer(head, connection, asked, trail),
-                Err(SendError::Unsent(unsent)) => request = unsent,
-                Err(error) => return Err(failed(error, &trail)),
+    async fn ask(&self, mut message: Box<Message>, asked: Asked, trail: Arc<Trail>) -> Result<Response<Body>, Denial> {
+        let Connections::Pool(pool) = &self.app else { return Err(Reason::UpstreamBroken.into()) };
+        if self.gathers(&message) {
+            let gathered = message.gather(self.buffer).await;
+            gathered.map_err(|_| trail.failure().unwrap_or(Reason::RequestIncomplete))?;
+            if let Some((connection, _)) = pool.check_out() {
+                match connection.send(message, trail.clone()).await {
+                    Ok((head, connection)) => return self.answer(head, connection, asked, trail),
+                    Err(SendError::Unsent(unsent)) => message = unsent,
+                    Err(error) => return Err(failed(error, &trail)),
+                }
             }
         }
         let connection = pool.connect().await.map_err(unreachable)?;
-        match connection.send(*request, trail.clone()).await {
+        match connection.send(message, trail.clone()).await {
             Ok((head, connection)) => self.answer(head, connection, asked, trail),
             Err(error) => Err(failed(error, &trail)),
         }
     }
 
-    /// Sends a request over the connection that all share.
-    async fn ask_over(
+    /// Sends a request over a connection that all share.
+    async fn share(
         &self,
-        shared: &Shared,
         mut request: Box<Request<Upload>>,
         asked: Asked,
         trail: Arc<Trail>,
     ) -> Result<Response<Body>, Denial> {
+        let Connections::Shared(shared) = &self.app else { return Err(Reason::UpstreamBroken.into()) };
         for _ in 0..ATTEMPTS {
             let open = shared.open().await.map_err(unreachable)?;
             // hyper does not give back what it has written; most that goes this way is gRPC, which has a body.
-            let copy = copy_of(&request, &trail);
+            let copy = copy_of(&request);
             match shared.send(open, *request, &trail).await {
                 Ok((response, stream)) => {
                     let (head, body) = response.into_parts();
@@ -158,7 +144,7 @@ impl Proxy {
                 }
                 Err(SendError::Unsent(unsent)) => request = unsent,
                 Err(SendError::Refused(error)) => {
-                    request = copy.ok_or_else(|| failed(SendError::Refused(error), &trail))?;
+                    request = copy.ok_or_else(|| failed(SendError::<()>::Refused(error), &trail))?;
                 }
                 Err(error) => return Err(failed(error, &trail)),
             }
@@ -193,16 +179,13 @@ fn is_idempotent(method: &Method) -> bool {
 }
 
 /// A second request like this one, if it has no body.
-fn copy_of(request: &Request<Upload>, trail: &Arc<Trail>) -> Option<Box<Request<Upload>>> {
-    if !request.body().is_end_stream() {
-        return None;
-    }
-    let (mut parts, ()) = Request::new(()).into_parts();
-    let request::Parts { method, uri, headers, .. } = &mut parts;
-    method.clone_from(request.method());
-    uri.clone_from(request.uri());
-    headers.clone_from(request.headers());
-    Some(Box::new(Request::from_parts(parts, Upload::none(trail.clone()))))
+fn copy_of(request: &Request<Upload>) -> Option<Box<Request<Upload>>> {
+    let mut copy = Request::new(request.body().again()?);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    Some(Box::new(copy))
 }
 
 fn unreachable(error: ConnectError) -> Denial {
@@ -219,7 +202,7 @@ fn unreachable(error: ConnectError) -> Denial {
 }
 
 /// What a failed exchange is to the client: its own upload's fault, where that broke off first; else the app's.
-fn failed(error: SendError, trail: &Trail) -> Denial {
+fn failed<M>(error: SendError<M>, trail: &Trail) -> Denial {
     let cause = match error {
         SendError::Timeout => return Reason::UpstreamTimeout.into(),
         SendError::Broken(fault) | SendError::Refused(fault) => fault,

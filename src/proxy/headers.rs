@@ -11,13 +11,15 @@ use http::{
 };
 
 use super::{credentials::Shown, names::Names};
-use crate::{config, fields, identity::Caller, origin::Origin, sources::Sources, target::Target};
+use crate::{
+    config, exchange::X_REQUEST_ID, fields, identity::Caller, origin::Origin, sources::Sources, target::Target,
+    upstream::Message,
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What belongs to one connection and not to the message (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -34,6 +36,39 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// Of a request also: the length is framed anew, and `Expect` is answered by us, who do not wait for the app.
 const OF_REQUESTS: [HeaderName; 4] =
     [PROXY_AUTHORIZATION, EXPECT, HeaderName::from_static("http2-settings"), CONTENT_LENGTH];
+
+/// Where the headers go that the app gets.
+pub trait Sink {
+    /// Adds a header. There may be others of that name.
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue);
+}
+
+impl Sink for HeaderMap {
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.append(name, value.clone());
+    }
+}
+
+impl Sink for Message {
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        Self::add(self, name, value.as_bytes());
+    }
+}
+
+/// What the app is told of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'r> {
+    /// What it is for.
+    pub target: &'r Target,
+    /// Where it comes from.
+    pub origin: &'r Origin,
+    /// Who calls.
+    pub caller: &'r Caller,
+    /// What the app sees of the credentials.
+    pub shown: &'r Shown,
+    /// Its name.
+    pub request_id: &'r HeaderValue,
+}
 
 /// The rewriting of headers, compiled from the configuration.
 #[derive(Debug)]
@@ -68,62 +103,54 @@ impl Rewrite {
         }
     }
 
-    /// Makes of the client's headers those that the app gets. The order is the security: first goes what `Connection`
-    /// names and all that a client may not say; ours come after, so that nothing can take them away.
-    pub fn to_app(
-        &self,
-        headers: &mut HeaderMap,
-        target: &Target,
-        origin: &Origin,
-        caller: &Caller,
-        shown: &Shown,
-        request_id: &HeaderValue,
-    ) {
+    /// Gives the app of the client's headers those that it may see, and ours. The order is the security: what `Connection`
+    /// names, and all that a client may not say, is left out first; ours come after, so that nothing can take them away.
+    pub fn to_app(&self, headers: &HeaderMap, told: &Told<'_>, app: &mut impl Sink) {
+        let Told { target, origin, caller, shown, request_id } = *told;
         let names = match shown {
             Shown::AsSent => &self.of_requests_with_credentials,
-            Shown::Nothing | Shown::Assertion | Shown::Fixed(_) => {
-                // Nearly every request has it, and taken out by itself it needs no list.
-                headers.remove(AUTHORIZATION);
-                &self.of_requests
-            }
+            Shown::Nothing | Shown::Assertion | Shown::Fixed(_) => &self.of_requests,
         };
-        remove(headers, names);
-        if matches!(shown, Shown::AsSent) {
-            // Checked is what is under the name itself; what an app could take for it is not.
-            let aliases = headers.keys().filter(|name| self.of_credentials.contains(name));
-            let unchecked: Vec<_> = aliases.filter(|name| !self.credentials.contains(name)).cloned().collect();
-            for name in unchecked {
-                headers.remove(name);
+        // Checked is what is under the name itself; what an app could take for it is not.
+        let unchecked = |name| {
+            matches!(shown, Shown::AsSent) && self.of_credentials.contains(name) && !self.credentials.contains(name)
+        };
+        let nominated = if headers.contains_key(CONNECTION) { nominated(headers) } else { Vec::new() };
+        let mut cookies = false;
+        for (name, value) in headers {
+            // Ours is the host that the rules saw, whatever else may have come.
+            if *name == HOST || names.contains(name) || unchecked(name) || nominated.contains(name) {
+                continue;
             }
-        }
-        // Only then is there a name with more than one value.
-        if headers.len() > headers.keys_len() {
-            join_cookies(headers);
+            if *name != COOKIE {
+                app.add(name, value);
+            } else if !std::mem::replace(&mut cookies, true) {
+                app.add(name, &joined_cookies(headers).unwrap_or_else(|| value.clone()));
+            }
         }
         let host = target.host();
-        // The one that the rules saw, whatever else may have come.
-        headers.insert(HOST, host.clone());
+        app.add(&HOST, host);
         let (host, encrypted) = (origin.host().unwrap_or(host), origin.is_encrypted());
-        headers.insert(X_FORWARDED_FOR, origin.forwarded_for().clone());
-        headers.insert(X_FORWARDED_HOST, host.clone());
-        headers.insert(X_FORWARDED_PORT, origin.port().cloned().unwrap_or_else(|| port(host, encrypted)));
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if encrypted { "https" } else { "http" }));
-        headers.insert(X_REQUEST_ID, request_id.clone());
+        app.add(&X_FORWARDED_FOR, origin.forwarded_for());
+        app.add(&X_FORWARDED_HOST, host);
+        app.add(&X_FORWARDED_PORT, &origin.port().cloned().unwrap_or_else(|| port(host, encrypted)));
+        app.add(&X_FORWARDED_PROTO, &HeaderValue::from_static(if encrypted { "https" } else { "http" }));
+        app.add(&X_REQUEST_ID, request_id);
         if let Some(identity) = caller.identity() {
             for (name, value) in &identity.headers {
-                headers.insert(name, value.clone());
+                app.add(name, value);
             }
             if let Some(name) = &self.assertion
                 && let Some(minted) = identity.signed(SystemTime::now())
             {
-                headers.insert(name, minted.token.clone());
+                app.add(name, &minted.token);
                 if matches!(shown, Shown::Assertion) {
-                    headers.insert(AUTHORIZATION, minted.bearer.clone());
+                    app.add(&AUTHORIZATION, &minted.bearer);
                 }
             }
         }
         if let Shown::Fixed(value) = shown {
-            headers.insert(AUTHORIZATION, value.clone());
+            app.add(&AUTHORIZATION, value);
         }
     }
 
@@ -152,7 +179,7 @@ impl Rewrite {
 fn remove(headers: &mut HeaderMap, names: &Names) -> Vec<HeaderName> {
     let mut found: Vec<_> = headers.keys().filter(|name| names.contains(name)).cloned().collect();
     if found.contains(&CONNECTION) {
-        found.extend(fields::items(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()));
+        found.extend(nominated(headers));
     }
     for name in &found {
         headers.remove(name);
@@ -160,16 +187,17 @@ fn remove(headers: &mut HeaderMap, names: &Names) -> Vec<HeaderName> {
     found
 }
 
+/// The headers that `Connection` names.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    fields::items(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+}
+
 /// HTTP/2 may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3, RFC 6265 section 5.4). WSGI would join several
-/// with a comma, which breaks the session.
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
-        return;
-    }
+/// with a comma, which breaks the session. `None` when there is no more than one.
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get_all(COOKIE).iter().nth(1)?;
     let parts: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
-    }
+    HeaderValue::from_bytes(&parts.join(&b"; "[..])).ok()
 }
 
 /// The port that the client sees. It is the one in `Host`: a Service that maps 443 to our 8443 must not show in the URLs

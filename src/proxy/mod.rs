@@ -2,7 +2,7 @@
 
 pub use credentials::{Credentials, Shown};
 pub use forward::Proxy;
-pub use headers::Rewrite;
+pub use headers::{Rewrite, Sink, Told};
 
 mod compression;
 mod credentials;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::{
     HeaderValue, Method, Request, Response, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING},
-    request, response,
-    uri::Scheme,
+    header::{CONTENT_LENGTH, HOST, TE, TRAILER},
+    response,
+    uri::{PathAndQuery, Scheme},
 };
 use hyper::body::Body as _;
 use tokio::time::Instant;
@@ -14,20 +14,21 @@ use tokio::time::Instant;
 use super::{
     compression::{Compression, Wish},
     credentials::{Credentials, Shown},
-    headers::Rewrite,
+    headers::{Rewrite, Told},
     upgrade::{self, Upgrade},
 };
 use crate::{
     auth::Permitted,
     body::Body,
-    config,
+    clock, config,
     denial::Denial,
     exchange::{Exchange, Trail, discard},
     fields,
+    identity::Caller,
     reason::Reason,
-    sources::Sources,
+    sources::{Removed, Sources},
     target::Target,
-    upstream::{Answer, Connection, Lease, Limits, Upload},
+    upstream::{Answer, Connection, Lease, Limits, Message, Upload},
 };
 
 /// What is changed on the way, compiled from the configuration.
@@ -41,8 +42,6 @@ pub(super) struct Translation {
     tokens: Option<Sources>,
     /// What the app sees of them.
     credentials: Credentials,
-    /// Whether the app speaks HTTP/2.
-    http2: bool,
 }
 
 /// What the answer depends on.
@@ -58,9 +57,28 @@ pub(super) struct Asked {
     upgrade: Option<Box<Upgrade>>,
 }
 
+/// A request as it is sent, what its answer depends on, and what it leaves behind.
+pub(super) type Sent<M> = (Box<M>, Asked, Arc<Trail>);
+
+/// A permitted request, taken apart.
+struct Taken<'t> {
+    caller: Caller,
+    target: Target,
+    shown: &'t Shown,
+    /// Without its body.
+    exchange: Box<Exchange>,
+    /// Path and query as the app is sent them.
+    path: PathAndQuery,
+    body: Upload,
+    /// The length of the body, where the client has said it.
+    length: Option<u64>,
+    removed: Removed,
+    asked: Asked,
+}
+
 impl Translation {
-    /// The translation for an app that speaks HTTP/2, or HTTP/1.1.
-    pub(super) fn new(config: &config::Config, credentials: Credentials, http2: bool) -> Self {
+    /// The translation that `config` asks for, which shows the app these `credentials`.
+    pub(super) fn new(config: &config::Config, credentials: Credentials) -> Self {
         let max_bytes = match config.limits.max_body_bytes {
             0 => u64::MAX,
             bytes => bytes,
@@ -73,56 +91,81 @@ impl Translation {
             upgrades: upgrade::Limits::new(&config.limits),
             tokens: tokens.are_special().then_some(tokens),
             credentials,
-            http2,
         }
     }
 
-    /// The request as the app gets it, and what its answer depends on.
+    /// The request as an app gets it that speaks HTTP/1.1, and what its answer depends on.
     ///
     /// # Errors
     /// It says by its length that its body is too large.
-    pub(super) fn to_app(&self, permitted: Permitted) -> Result<(Request<Upload>, Asked, Arc<Trail>), Denial> {
+    pub(super) fn to_http1(&self, permitted: Permitted) -> Result<Sent<Message>, Denial> {
+        let Taken { caller, target, shown, mut exchange, path, body, length, removed, mut asked } =
+            self.take(permitted)?;
+        let told = told(&target, &exchange, &caller, shown);
+        let mut message = Message::new(exchange.request.method().clone(), path.as_str(), length, body);
+        self.headers.to_app(exchange.request.headers(), &told, &mut *message);
+        if target.is_upgrade() {
+            upgrade::ask(&mut *message);
+            asked.upgrade = Some(Box::new(self.upgrades.of(&caller, removed.wants_bearer)));
+        }
+        message.recycle(std::mem::take(exchange.request.headers_mut()));
+        Ok((message, asked, exchange.trail))
+    }
+
+    /// The same for an app that speaks HTTP/2. That has no upgrades of this kind: it sees a request like any other.
+    ///
+    /// # Errors
+    /// It says by its length that its body is too large.
+    pub(super) fn to_http2(&self, permitted: Permitted) -> Result<Sent<Request<Upload>>, Denial> {
+        let Taken { caller, target, shown, exchange, path, body, length, asked, .. } = self.take(permitted)?;
+        let headers = self.headers.clone();
+        let body = body.with_trailers(Arc::new(move |trailers| headers.trailers_to_app(trailers)));
+        let mut request = Request::new(body);
+        *request.method_mut() = exchange.request.method().clone();
+        *request.version_mut() = Version::HTTP_2;
+        // RFC 9113 section 8.3.1.
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(target.host().as_bytes()).path_and_query(path);
+        *request.uri_mut() = uri.build().map_err(|_| Reason::HeaderInvalid)?;
+        let fields = request.headers_mut();
+        self.headers.to_app(exchange.request.headers(), &told(&target, &exchange, &caller, shown), fields);
+        fields.remove(HOST);
+        if let Some(length) = length {
+            fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if asked.trailers {
+            // A gRPC server refuses a client that does not say so.
+            fields.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        Ok((Box::new(request), asked, exchange.trail))
+    }
+
+    /// What the app gets of a request, whatever it speaks.
+    fn take(&self, permitted: Permitted) -> Result<Taken<'_>, Denial> {
         let shown = self.credentials.shown(permitted.shown_by());
-        let (caller, target, exchange) = permitted.into_parts();
-        let Exchange { request, origin, trail, .. } = *exchange;
-        let wish = self.compression.as_ref().map_or(Wish::NONE, |compression| compression.wish(&request));
-        let (mut parts, body) = request.into_parts();
+        let (caller, target, mut exchange) = permitted.into_parts();
+        let body = exchange.take_body();
         let size = body.size_hint();
         if size.lower() > self.upload.max_bytes {
             discard(body);
             return Err(Reason::BodyTooLarge.into());
         }
-        // Framed anew: the length was checked, and a body of no bytes is not the same as no body.
-        let length = size.exact().filter(|_| parts.headers.contains_key(CONTENT_LENGTH));
-        let (head, trailers) = (parts.method == Method::HEAD, fields::has(&parts.headers, &TE, "trailers"));
+        let request = &mut exchange.request;
+        let wish = self.compression.as_ref().map_or(Wish::NONE, |compression| compression.wish(request));
+        let (head, trailers) = (request.method() == Method::HEAD, fields::has(request.headers(), &TE, "trailers"));
+        // Framed anew: the length was checked.
+        let length = size.exact().filter(|_| request.headers().contains_key(CONTENT_LENGTH));
         let tokens = self.tokens.as_ref().filter(|_| !matches!(shown, Shown::AsSent));
-        let removed = tokens.map(|tokens| tokens.remove(&mut parts.headers, &target)).unwrap_or_default();
-        self.headers.to_app(&mut parts.headers, &target, &origin, &caller, shown, &trail.request_id);
-        parts.uri = Uri::from(target.forwarded().clone());
-        if let Some(tokens) = tokens.filter(|_| removed.query) {
-            let without = tokens.without_tokens(target.forwarded().as_str());
-            parts.uri = without.parse().map_err(|_| Reason::PathAmbiguous)?;
-        }
-        // HTTP/2 has no upgrades of this kind; such an app sees a request like any other.
-        let upgrade = (target.is_upgrade() && !self.http2).then(|| {
-            upgrade::ask(&mut parts.headers);
-            Box::new(self.upgrades.of(&caller, removed.wants_bearer))
-        });
-        parts.version = Version::HTTP_11;
-        parts.extensions.clear();
-        let mut upload = Upload::new(body, self.upload, trail.clone());
-        if let Some(length) = length {
-            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        } else if !upload.is_end_stream() && !self.http2 {
-            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        if self.http2 {
-            to_http2(&mut parts, &target, trailers)?;
-            let headers = self.headers.clone();
-            upload = upload.with_trailers(Arc::new(move |trailers| headers.trailers_to_app(trailers)));
-        }
-        let asked = Asked { start: Instant::now(), head, trailers, wish, upgrade };
-        Ok((Request::from_parts(parts, upload), asked, trail))
+        let removed = tokens.map(|tokens| tokens.remove(request.headers_mut(), &target)).unwrap_or_default();
+        let path = match tokens.filter(|_| removed.query) {
+            None => target.forwarded().clone(),
+            Some(tokens) => {
+                let without = tokens.without_tokens(target.forwarded().as_str());
+                without.try_into().map_err(|_| Reason::PathAmbiguous)?
+            }
+        };
+        let body = Upload::new(body, self.upload, exchange.trail.clone());
+        let asked = Asked { start: clock::now(), head, trailers, wish, upgrade: None };
+        Ok(Taken { caller, target, shown, exchange, path, body, length, removed, asked })
     }
 
     /// The answer as the client gets it.
@@ -133,7 +176,7 @@ impl Translation {
         asked: &Asked,
         trail: Arc<Trail>,
     ) -> Response<Body> {
-        trail.answered_after(asked.start.elapsed());
+        trail.answered_after(clock::now().duration_since(asked.start));
         // Our HTTP/1.1 server sends the trailers that this header announces, to clients that asked for them.
         let announced = if asked.trailers { parts.headers.remove(TRAILER) } else { None };
         self.headers.to_client(&mut parts.headers);
@@ -160,7 +203,7 @@ impl Translation {
         asked: Asked,
         trail: Arc<Trail>,
     ) -> Result<Response<Body>, Denial> {
-        trail.answered_after(asked.start.elapsed());
+        trail.answered_after(clock::now().duration_since(asked.start));
         let Some(upgrade) = asked.upgrade.filter(|_| upgrade::is_agreed(&parts)) else {
             tracing::warn!("the app switches to a protocol that it was not asked for");
             return Err(Reason::UpstreamBroken.into());
@@ -170,19 +213,6 @@ impl Translation {
     }
 }
 
-/// Makes of a request for HTTP/1.1 one for HTTP/2 (RFC 9113 section 8.3.1).
-fn to_http2(parts: &mut request::Parts, target: &Target, trailers: bool) -> Result<(), Reason> {
-    parts.uri = Uri::builder()
-        .scheme(Scheme::HTTP)
-        .authority(target.host().as_bytes())
-        .path_and_query(parts.uri.path_and_query().ok_or(Reason::PathAmbiguous)?.clone())
-        .build()
-        .map_err(|_| Reason::HeaderInvalid)?;
-    parts.version = Version::HTTP_2;
-    parts.headers.remove(HOST);
-    if trailers {
-        // A gRPC server refuses a client that does not say so.
-        parts.headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    Ok(())
+fn told<'r>(target: &'r Target, exchange: &'r Exchange, caller: &'r Caller, shown: &'r Shown) -> Told<'r> {
+    Told { target, origin: &exchange.origin, caller, shown, request_id: &exchange.trail.request_id }
 }

@@ -12,6 +12,7 @@ use http::{
 };
 use tokio::time::Instant;
 
+use super::headers::Sink;
 use crate::{
     body::Body,
     config,
@@ -72,9 +73,9 @@ impl Limits {
 }
 
 /// Asks the app for the upgrade, after all that `Connection` named is gone.
-pub(super) fn ask(headers: &mut HeaderMap) {
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+pub(super) fn ask(app: &mut impl Sink) {
+    app.add(&CONNECTION, &HeaderValue::from_static("Upgrade"));
+    app.add(&UPGRADE, &HeaderValue::from_static(WEBSOCKET));
 }
 
 /// Whether this 101 switches to what was asked for.

@@ -12,13 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, response::Parts};
+use http::response::Parts;
 use http_body::Frame;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
-use super::{Fault, Upload, outgoing::Outgoing, reply::Reply, stall::Stall, stream::Stream};
-use crate::{exchange::Trail, tunnel::Duplex};
+use super::{Fault, Message, outgoing::Outgoing, reply::Reply, stall::Stall, stream::Stream};
+use crate::{clock, exchange::Trail, tunnel::Duplex};
 
 /// A connection to the app. It is boxed when it is made, because it is handed on several times with every request.
 #[derive(Debug)]
@@ -57,11 +57,11 @@ pub struct Gauges {
     pub idle: Gauge,
 }
 
-/// Why a request got no answer.
+/// Why a request of the kind `M` got no answer.
 #[derive(Debug)]
-pub enum SendError {
+pub enum SendError<M> {
     /// Not a byte of the request was written: it may be sent again, whatever it is.
-    Unsent(Box<Request<Upload>>),
+    Unsent(Box<M>),
     /// The app says that it did nothing with the request (RFC 9113 section 8.7): a copy may be sent, whatever it is.
     Refused(Fault),
     /// The connection ended, or what came is not HTTP.
@@ -97,7 +97,7 @@ impl Connection {
     /// It waits for its next request from now on.
     pub(super) fn rest(&mut self) {
         self.reply.rest();
-        self.count.resting = Some(Instant::now());
+        self.count.resting = Some(clock::now());
         self.count.gauges.active.dec();
         self.count.gauges.idle.inc();
     }
@@ -111,18 +111,18 @@ impl Connection {
 
     /// How long it has waited.
     pub(super) fn rested(&self) -> Duration {
-        self.count.resting.map_or(Duration::ZERO, |since| since.elapsed())
+        self.count.resting.map_or(Duration::ZERO, |since| clock::now().duration_since(since))
     }
 
     /// Sends a request, and waits for the header of the answer; then gives the connection back.
-    pub fn send(mut self: Box<Self>, request: Request<Upload>, trail: Arc<Trail>) -> Sending {
+    pub fn send(mut self: Box<Self>, request: Box<Message>, trail: Arc<Trail>) -> Sending {
         self.stall.begin(trail.received());
         self.request.begin(request);
         Sending { connection: Some(self), trail }
     }
 
     /// Writes the request, and reads the header of the answer.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Parts, SendError>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Parts, SendError<Message>>> {
         if let Poll::Ready(Err(fault)) = self.poll_request(cx) {
             return Poll::Ready(Err(match (fault, self.request.take_unsent()) {
                 (Fault::Io(_), Some(unsent)) => SendError::Unsent(unsent),
@@ -177,7 +177,7 @@ pub struct Sending {
 }
 
 impl Future for Sending {
-    type Output = Result<(Parts, Box<Connection>), SendError>;
+    type Output = Result<(Parts, Box<Connection>), SendError<Message>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();

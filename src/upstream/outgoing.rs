@@ -7,18 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    Request,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-};
 use http_body::Body;
 
-use super::{Fault, Upload, reply::Reply, stream::Stream};
-use crate::http1::{
-    encode,
-    head::{Framing, length},
-    output::Output,
-};
+use super::{Fault, Message, Upload, reply::Reply, stream::Stream};
+use crate::http1::{encode, head::Framing, output::Output};
 
 /// A buffer that has grown larger than this for a head is not kept.
 const KEPT: usize = 4 * 1024;
@@ -27,7 +19,7 @@ const KEPT: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Outgoing {
     /// All of it, until a byte is written; and what was taken of its body.
-    unsent: Option<(Request<Upload>, Bytes)>,
+    unsent: Option<(Box<Message>, Bytes)>,
     /// The body, from then on.
     upload: Option<Upload>,
     framing: Framing,
@@ -54,16 +46,11 @@ impl Outgoing {
         Self { unsent: None, upload: None, framing, output, state: State::Sent }
     }
 
-    /// Sends this request from now on. Its header says how its body is framed.
-    pub(super) fn begin(&mut self, request: Request<Upload>) {
-        let fields = request.headers();
-        self.framing = if fields.contains_key(TRANSFER_ENCODING) {
-            Framing::Chunked
-        } else {
-            Framing::Length(fields.get(CONTENT_LENGTH).and_then(|value| length(value.as_bytes())).unwrap_or(0))
-        };
+    /// Sends this request from now on.
+    pub(super) fn begin(&mut self, request: Box<Message>) {
+        self.framing = request.framing.unwrap_or(Framing::Length(0));
         self.state = if self.framing == Framing::Length(0) { State::Ending } else { State::Open };
-        encode::request(self.output.front(), request.method(), request.uri(), fields);
+        request.write_head(self.output.front());
         self.unsent = Some((request, Bytes::new()));
     }
 
@@ -102,7 +89,7 @@ impl Outgoing {
             return Poll::Ready(Ok(()));
         }
         let (upload, mut first) = match &mut self.unsent {
-            Some((request, first)) if first.is_empty() => (request.body_mut(), Some(first)),
+            Some((request, first)) if first.is_empty() => (&mut request.body, Some(first)),
             Some(_) => return Poll::Ready(Ok(())),
             None => (self.upload.as_mut().ok_or(Fault::Upload)?, None),
         };
@@ -153,20 +140,20 @@ impl Outgoing {
             && (!self.output.is_untouched() || failed && !stream.writes_all_or_nothing())
             && let Some((request, _)) = self.unsent.take()
         {
-            let (parts, upload) = request.into_parts();
-            self.upload = Some(upload).filter(|_| self.state == State::Open);
-            reply.expect(parts.method, parts.headers);
+            let Message { method, body, spare, .. } = *request;
+            self.upload = Some(body).filter(|_| self.state == State::Open);
+            reply.expect(method, spare);
         }
         polled
     }
 
     /// The request, where not a byte of it is written.
-    pub(super) fn take_unsent(&mut self) -> Option<Box<Request<Upload>>> {
+    pub(super) fn take_unsent(&mut self) -> Option<Box<Message>> {
         let (mut request, first) = self.unsent.take()?;
         if !first.is_empty() {
-            request.body_mut().put_back(first);
+            request.body.put_back(first);
         }
-        Some(Box::new(request))
+        Some(request)
     }
 
     fn end(&mut self, state: State) {

@@ -54,8 +54,7 @@ impl Reply {
         }
     }
 
-    /// The next one answers a request of this method. The map of the request's `fields` is used again for those of the
-    /// answer.
+    /// The next one answers a request of this method. `fields` is a map that is used again for those of the answer.
     pub(super) fn expect(&mut self, method: Method, mut fields: HeaderMap) {
         fields.clear();
         self.flows = false;

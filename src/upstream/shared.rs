@@ -169,7 +169,7 @@ impl Shared {
         (mut sender, stream): (SendRequest<Upload>, Stream),
         request: Request<Upload>,
         trail: &Trail,
-    ) -> Result<(Response<Incoming>, Stream), SendError> {
+    ) -> Result<(Response<Incoming>, Stream), SendError<Request<Upload>>> {
         let mut stall = Stall::new(self.response_timeout);
         stall.begin(trail.received());
         let mut answer = pin!(sender.try_send_request(request));
@@ -188,7 +188,7 @@ impl Shared {
     }
 }
 
-fn unanswered(mut error: TrySendError<Request<Upload>>) -> SendError {
+fn unanswered(mut error: TrySendError<Request<Upload>>) -> SendError<Request<Upload>> {
     if let Some(request) = error.take_message() {
         return SendError::Unsent(Box::new(request));
     }

@@ -74,6 +74,11 @@ impl Upload {
         Self { prefix: Bytes::new(), source: None, left: 0, stall: Stall::new(Duration::ZERO), trailers: None, trail }
     }
 
+    /// The same once more, where it is one without a body.
+    pub fn again(&self) -> Option<Self> {
+        self.is_end_stream().then(|| Self::none(self.trail.clone()))
+    }
+
     /// Lets the trailers pass that `filter` leaves.
     pub fn with_trailers(mut self, filter: TrailerFilter) -> Self {
         self.trailers = Some(filter);

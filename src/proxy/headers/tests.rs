@@ -101,22 +101,32 @@ fn caller(known: Option<bool>) -> Caller {
     }))
 }
 
-/// The headers that the app gets of a request with these.
-fn rewritten(mut headers: HeaderMap, caller: &Caller) -> HeaderMap {
+/// The lines that the app is sent.
+#[derive(Default)]
+struct Lines(Vec<(HeaderName, HeaderValue)>);
+
+impl Sink for Lines {
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.0.push((name.clone(), value.clone()));
+    }
+}
+
+/// The headers that the app gets of a request with these: over HTTP/1.1, where a line is a line, and in a map, where those
+/// of one name are together.
+fn rewritten(headers: &HeaderMap, caller: &Caller) -> HeaderMap {
     let names = IDENTITY.map(|(name, _)| (name.to_owned(), "claim".to_owned()));
     let identity = config::Identity { headers: Some(names.into()), ..config::Identity::default() };
     let target = Target::parse(&Request::get("/").header("host", "shop.example:8443").body(()).unwrap()).unwrap();
     let client = Arc::new(Client::new(Some("192.0.2.1:5".parse().unwrap()), true));
-    let origin = Origin::new(client, &headers);
-    Rewrite::new(&identity, &Sources::default()).to_app(
-        &mut headers,
-        &target,
-        &origin,
-        caller,
-        &Shown::Nothing,
-        &HeaderValue::from_static("ours"),
-    );
-    headers
+    let origin = Origin::new(client, headers);
+    let request_id = HeaderValue::from_static("ours");
+    let told = Told { target: &target, origin: &origin, caller, shown: &Shown::Nothing, request_id: &request_id };
+    let rewrite = Rewrite::new(&identity, &Sources::default());
+    let (mut lines, mut app) = (Lines::default(), HeaderMap::new());
+    rewrite.to_app(headers, &told, &mut lines);
+    rewrite.to_app(headers, &told, &mut app);
+    assert_eq!(lines.0.into_iter().collect::<HeaderMap>(), app);
+    app
 }
 
 proptest! {
@@ -125,7 +135,7 @@ proptest! {
     #[test]
     fn the_app_sees_each_thing_once_and_from_us(headers in vec(header(), 0..12), known in option::of(any::<bool>())) {
         let caller = caller(known);
-        let app = rewritten(map(&headers), &caller);
+        let app = rewritten(&map(&headers), &caller);
 
         let mut seen: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (name, value) in &app {
@@ -154,7 +164,7 @@ proptest! {
     ) {
         let cookies_sent = cookies.iter().map(|cookie| ("cookie".to_owned(), cookie.clone()));
         let sent: Vec<_> = headers.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).chain(cookies_sent).collect();
-        let app = rewritten(map(&sent), &Caller::Anonymous);
+        let app = rewritten(&map(&sent), &Caller::Anonymous);
         for name in FREE {
             let values = |all: &HeaderMap| all.get_all(name).iter().cloned().collect::<Vec<_>>();
             prop_assert_eq!(values(&app), values(&map(&sent)), "{}", name);

@@ -1,7 +1,5 @@
 //! How an answer is written: its head, and what frames its body (RFC 9112 section 6).
 
-use std::io::Write as _;
-
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, Response, StatusCode,
@@ -12,7 +10,7 @@ use http_body::{Body, Frame};
 use super::date;
 use crate::{
     fields,
-    http1::{encode, is_bodiless, output::Output},
+    http1::{encode, head, is_bodiless, output::Output},
 };
 
 /// What of the request its answer depends on.
@@ -79,10 +77,9 @@ impl Answer {
                 }
             }
             Framing::Length(length) => {
-                // Writing to memory does not fail.
-                let _ = write!(out, "content-length: {length}\r\n");
+                encode::framing(out, head::Framing::Length(*length));
             }
-            Framing::Chunked(_) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Framing::Chunked(_) => encode::framing(out, head::Framing::Chunked),
             Framing::Close => keep_alive = false,
         }
         if !connection && keep_alive == asked.http_10 {

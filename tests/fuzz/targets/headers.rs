@@ -9,7 +9,7 @@ use sidegate::{
     config,
     identity::{Caller, Identity, Method},
     origin::{Client, Origin},
-    proxy::{Rewrite, Shown},
+    proxy::{Rewrite, Shown, Told},
     sources::Sources,
     target::Target,
 };
@@ -53,15 +53,19 @@ fuzz_target!(|text: &[u8]| {
     let target = Target::parse(&request).expect("a target");
     let client = Arc::new(Client::new(Some(([192, 0, 2, 1], 4711).into()), true));
     let origin = Origin::new(client, &headers);
-    REWRITE.to_app(&mut headers, &target, &origin, &CALLER, &Shown::Nothing, &HeaderValue::from_static("ours"));
+    let request_id = HeaderValue::from_static("ours");
+    let told =
+        Told { target: &target, origin: &origin, caller: &CALLER, shown: &Shown::Nothing, request_id: &request_id };
+    let mut app = HeaderMap::new();
+    REWRITE.to_app(&headers, &told, &mut app);
 
     for (ours, value) in OURS {
         let fold = |name: &HeaderName| name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        let values: Vec<_> = headers.iter().filter(|(name, _)| fold(name) == ours).map(|(_, value)| value).collect();
+        let values: Vec<_> = app.iter().filter(|(name, _)| fold(name) == ours).map(|(_, value)| value).collect();
         assert_eq!(values, [value], "{ours}");
     }
-    assert!(headers.get_all("cookie").iter().count() <= 1);
-    for name in headers.keys() {
+    assert!(app.get_all("cookie").iter().count() <= 1);
+    for name in app.keys() {
         assert!(!name.as_str().contains('_'), "{name}");
         let never = ["authorization", "connection", "content-length", "forwarded", "script-name", "te", "upgrade"];
         assert!(!never.contains(&name.as_str()), "{name}");

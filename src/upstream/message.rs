@@ -1,0 +1,90 @@
+//! A request as it is sent over HTTP/1.1.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, Method};
+use http_body::Body as _;
+
+use super::{Upload, upload::Aborted};
+use crate::http1::{encode, head::Framing};
+
+/// Most heads fit into it, in bytes; growing step by step would cost more than the room.
+const ROOM: usize = 1024;
+
+/// A request as it is sent over HTTP/1.1. Its head is written as it is made: a map of the fields would cost as much as the
+/// decision, and nobody looks anything up in it.
+pub struct Message {
+    /// The request line, and the header lines but for the one that frames the body.
+    head: Vec<u8>,
+    pub(super) method: Method,
+    /// How the body is framed; `None` when there is none.
+    pub(super) framing: Option<Framing>,
+    pub(super) body: Upload,
+    /// A map for the fields of the answer.
+    pub(super) spare: HeaderMap,
+}
+
+impl Message {
+    /// A request of this method for this path and query. `length` is what the client said of the body: one of no bytes is
+    /// not the same as none.
+    pub fn new(method: Method, target: &str, length: Option<u64>, body: Upload) -> Box<Self> {
+        let framing = length.map(Framing::Length).or((!body.is_end_stream()).then_some(Framing::Chunked));
+        let mut head = Vec::with_capacity(ROOM);
+        encode::request_line(&mut head, method.as_str(), target);
+        Box::new(Self { head, method, framing, body, spare: HeaderMap::new() })
+    }
+
+    /// Takes a map that is of no more use, for the fields of the answer.
+    pub fn recycle(&mut self, fields: HeaderMap) {
+        self.spare = fields;
+    }
+
+    /// Adds a header line.
+    pub fn add(&mut self, name: &HeaderName, value: &[u8]) {
+        encode::field(&mut self.head, name.as_str().as_bytes(), value);
+    }
+
+    /// The request's method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Whether the length of its body is not known.
+    pub fn is_chunked(&self) -> bool {
+        self.framing == Some(Framing::Chunked)
+    }
+
+    /// Reads the body, as far as it is no larger than `most` bytes, before it is sent. When that is all of it, its length is
+    /// known.
+    ///
+    /// # Errors
+    /// The upload broke one of its limits, or the client went away.
+    pub async fn gather(&mut self, most: u64) -> Result<(), Aborted> {
+        if let Some(length) = self.body.gather(most).await? {
+            self.framing = Some(Framing::Length(length));
+        }
+        Ok(())
+    }
+
+    /// A second request like this one, if it has no body.
+    pub fn copy(&self) -> Option<Box<Self>> {
+        let (head, method, body) = (self.head.clone(), self.method.clone(), self.body.again()?);
+        Some(Box::new(Self { head, method, framing: self.framing, body, spare: HeaderMap::new() }))
+    }
+
+    /// Writes the head.
+    pub(super) fn write_head(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        if let Some(framing) = self.framing {
+            encode::framing(out, framing);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The head is not shown: it may hold credentials.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("method", &self.method).field("body", &self.body).finish_non_exhaustive()
+    }
+}
