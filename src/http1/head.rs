@@ -209,9 +209,6 @@ impl Scan {
     }
 }
 
-/// Headers that are added on the way to the app: room for them is made at once.
-const ADDED: usize = 10;
-
 impl Head {
     /// The request that `bytes`, which are those of this head, make.
     ///
@@ -219,7 +216,7 @@ impl Head {
     /// What the types of a request cannot hold.
     pub fn request(self, bytes: &Bytes) -> Result<Request<()>, Reason> {
         let Places { start, method, target, fields } = self.places;
-        let mut headers = HeaderMap::try_with_capacity(fields.len() + ADDED).map_err(|_| Reason::HeaderTooLarge)?;
+        let mut headers = HeaderMap::try_with_capacity(fields.len()).map_err(|_| Reason::HeaderTooLarge)?;
         for Field { start, name, end } in fields {
             let value = trim(&bytes[name + 1..end]);
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| Reason::HeaderInvalid)?;

@@ -38,13 +38,18 @@ pub(super) struct Activity {
     idle_since: AtomicU64,
     /// When the first byte after that arrived, in milliseconds after the start; 0 = not yet.
     first_byte: AtomicU64,
+    /// Of the first request that is being served, since when the client has not taken what it was sent: as in
+    /// [`UnderWay::untaken`]. Over HTTP/1 there is no other, and so none has to be made.
+    untaken: AtomicU64,
     under_way: Mutex<UnderWay>,
 }
 
 /// What concerns the requests that are being served.
 #[derive(Debug, Default)]
 struct UnderWay {
-    /// For each since when the client has not taken what it was sent, in milliseconds after the start; 0 = it has.
+    /// Whether there is a first one, which the connection itself has a place for.
+    first: bool,
+    /// For each other since when the client has not taken what it was sent, in milliseconds after the start; 0 = it has.
     untaken: Vec<Arc<AtomicU64>>,
     /// What the connection becomes when the last answer is sent.
     next: Option<Box<Next>>,
@@ -92,6 +97,7 @@ impl Activity {
             refusal: OnceLock::new(),
             idle_since: AtomicU64::new(0),
             first_byte: AtomicU64::new(0),
+            untaken: AtomicU64::new(0),
             under_way: Mutex::default(),
         }
     }
@@ -105,9 +111,14 @@ impl Activity {
     pub(super) fn request(self: &Arc<Self>) -> Busy {
         self.served.fetch_add(1, Relaxed);
         self.first_byte.store(0, Relaxed);
-        let untaken = Arc::new(AtomicU64::new(0));
-        self.lock().untaken.push(untaken.clone());
-        Busy { activity: self.clone(), untaken }
+        let mut under_way = self.lock();
+        let other = under_way.first.then(|| Arc::new(AtomicU64::new(0)));
+        under_way.untaken.extend(other.clone());
+        under_way.first = true;
+        drop(under_way);
+        let busy = Busy { activity: self.clone(), other };
+        busy.untaken().store(0, Relaxed);
+        busy
     }
 
     /// From now on every request is refused.
@@ -122,7 +133,7 @@ impl Activity {
 
     /// Whether a request is being served.
     pub(super) fn is_busy(&self) -> bool {
-        !self.lock().untaken.is_empty()
+        self.lock().is_busy()
     }
 
     /// Whether no request is being served or has begun to arrive.
@@ -141,8 +152,8 @@ impl Activity {
         let after = |milliseconds: &AtomicU64| self.start + Duration::from_millis(milliseconds.load(Relaxed));
         if self.is_busy() {
             let stuck =
-                |since: &Arc<AtomicU64>| since.load(Relaxed) > 0 && now >= after(since) + limits.client_idle_timeout;
-            if self.lock().untaken.iter().any(stuck) {
+                |since: &AtomicU64| since.load(Relaxed) > 0 && now >= after(since) + limits.client_idle_timeout;
+            if stuck(&self.untaken) || self.lock().untaken.iter().any(|since| stuck(since)) {
                 return Finding::Stuck;
             }
             // Whatever begins when it ends has at least this long.
@@ -194,10 +205,21 @@ fn patience(limits: &Limits) -> Duration {
 #[derive(Debug)]
 pub(super) struct Busy {
     activity: Arc<Activity>,
-    untaken: Arc<AtomicU64>,
+    /// `None` for the first.
+    other: Option<Arc<AtomicU64>>,
+}
+
+impl UnderWay {
+    fn is_busy(&self) -> bool {
+        self.first || !self.untaken.is_empty()
+    }
 }
 
 impl Busy {
+    fn untaken(&self) -> &AtomicU64 {
+        self.other.as_deref().unwrap_or(&self.activity.untaken)
+    }
+
     /// Watches the body of the answer. The body of an answer that switches to another protocol holds what the request
     /// takes up, and is kept for as long as the tunnel that comes with it; it would be dropped with the header.
     pub(super) fn watch<B: fmt::Debug + Send + 'static>(self, mut response: Response<B>) -> Response<Watched<B>> {
@@ -214,9 +236,13 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut under_way = self.activity.lock();
-        under_way.untaken.retain(|untaken| !Arc::ptr_eq(untaken, &self.untaken));
-        let idle = under_way.untaken.is_empty();
+        match &self.other {
+            Some(other) => under_way.untaken.retain(|untaken| !Arc::ptr_eq(untaken, other)),
+            None => under_way.first = false,
+        }
+        let idle = !under_way.is_busy();
         drop(under_way);
+        self.untaken().store(0, Relaxed);
         if idle {
             self.activity.idle_since.store(self.activity.milliseconds(), Relaxed);
         }
@@ -236,7 +262,7 @@ pin_project! {
 impl<B> Watched<B> {
     fn new(body: Option<B>, busy: Busy) -> Self {
         // The header is what the client has to take first.
-        busy.untaken.store(busy.activity.milliseconds(), Relaxed);
+        busy.untaken().store(busy.activity.milliseconds(), Relaxed);
         Self { body, busy }
     }
 }
@@ -248,11 +274,11 @@ impl<B: Body> Body for Watched<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         // More is asked for when the client has taken what there was.
-        this.busy.untaken.store(0, Relaxed);
+        this.busy.untaken().store(0, Relaxed);
         let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(None) };
         let polled = body.poll_frame(cx);
         if polled.is_ready() {
-            this.busy.untaken.store(this.busy.activity.milliseconds(), Relaxed);
+            this.busy.untaken().store(this.busy.activity.milliseconds(), Relaxed);
         }
         polled
     }
