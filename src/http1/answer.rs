@@ -78,16 +78,11 @@ struct Line {
 
 impl Scan {
     /// Takes the head of the answer to a request of this method out of what was read, once it is complete. Interim answers
-    /// are taken and left out (RFC 9110 section 15.2). `fields` is a map that is used again, empty.
+    /// are taken and left out (RFC 9110 section 15.2).
     ///
     /// # Errors
     /// It is not valid, as soon as it shows.
-    pub fn take(
-        &mut self,
-        read: &mut BytesMut,
-        method: &Method,
-        fields: &mut HeaderMap,
-    ) -> Result<Option<Answer>, Invalid> {
+    pub fn take(&mut self, read: &mut BytesMut, method: &Method) -> Result<Option<Answer>, Invalid> {
         // Whatever does not speak HTTP may never send the end of a line.
         const START: &[u8] = b"HTTP/1.";
         while let Some((version, status)) = self.read(read)? {
@@ -97,7 +92,7 @@ impl Scan {
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                 continue;
             }
-            let mut fields = std::mem::take(fields);
+            let mut fields = HeaderMap::try_with_capacity(lines.len()).map_err(|_| Invalid::TooManyLines)?;
             for Line { name, value } in lines.drain(..) {
                 let value = head.slice_ref(trim(&head[value]));
                 let value = HeaderValue::from_maybe_shared(value).map_err(|_| Invalid::Field)?;

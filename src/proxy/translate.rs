@@ -99,8 +99,7 @@ impl Translation {
     /// # Errors
     /// It says by its length that its body is too large.
     pub(super) fn to_http1(&self, permitted: Permitted) -> Result<Sent<Message>, Denial> {
-        let Taken { caller, target, shown, mut exchange, path, body, length, removed, mut asked } =
-            self.take(permitted)?;
+        let Taken { caller, target, shown, exchange, path, body, length, removed, mut asked } = self.take(permitted)?;
         let told = told(&target, &exchange, &caller, shown);
         let mut message = Message::new(exchange.request.method().clone(), path.as_str(), length, body);
         self.headers.to_app(exchange.request.headers(), &told, &mut *message);
@@ -108,7 +107,6 @@ impl Translation {
             upgrade::ask(&mut *message);
             asked.upgrade = Some(Box::new(self.upgrades.of(&caller, removed.wants_bearer)));
         }
-        message.recycle(std::mem::take(exchange.request.headers_mut()));
         Ok((message, asked, exchange.trail))
     }
 

@@ -151,8 +151,7 @@ impl Activity {
         let now = Instant::now();
         let after = |milliseconds: &AtomicU64| self.start + Duration::from_millis(milliseconds.load(Relaxed));
         if self.is_busy() {
-            let stuck =
-                |since: &AtomicU64| since.load(Relaxed) > 0 && now >= after(since) + limits.client_idle_timeout;
+            let stuck = |since: &AtomicU64| since.load(Relaxed) > 0 && now >= after(since) + limits.client_idle_timeout;
             if stuck(&self.untaken) || self.lock().untaken.iter().any(|since| stuck(since)) {
                 return Finding::Stuck;
             }

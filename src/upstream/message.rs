@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, Method};
+use bytes::Bytes;
+use http::{HeaderName, Method};
 use http_body::Body as _;
 
 use super::{Upload, upload::Aborted};
@@ -16,12 +17,12 @@ const ROOM: usize = 1024;
 pub struct Message {
     /// The request line, and the header lines but for the one that frames the body.
     head: Vec<u8>,
+    /// How long that is, while somebody else has it.
+    taken: usize,
     pub(super) method: Method,
     /// How the body is framed; `None` when there is none.
     pub(super) framing: Option<Framing>,
     pub(super) body: Upload,
-    /// A map for the fields of the answer.
-    pub(super) spare: HeaderMap,
 }
 
 impl Message {
@@ -31,12 +32,7 @@ impl Message {
         let framing = length.map(Framing::Length).or((!body.is_end_stream()).then_some(Framing::Chunked));
         let mut head = Vec::with_capacity(ROOM);
         encode::request_line(&mut head, method.as_str(), target);
-        Box::new(Self { head, method, framing, body, spare: HeaderMap::new() })
-    }
-
-    /// Takes a map that is of no more use, for the fields of the answer.
-    pub fn recycle(&mut self, fields: HeaderMap) {
-        self.spare = fields;
+        Box::new(Self { head, taken: 0, method, framing, body })
     }
 
     /// Adds a header line.
@@ -69,16 +65,27 @@ impl Message {
     /// A second request like this one, if it has no body.
     pub fn copy(&self) -> Option<Box<Self>> {
         let (head, method, body) = (self.head.clone(), self.method.clone(), self.body.again()?);
-        Some(Box::new(Self { head, method, framing: self.framing, body, spare: HeaderMap::new() }))
+        Some(Box::new(Self { head, taken: 0, method, framing: self.framing, body }))
     }
 
-    /// Writes the head.
-    pub(super) fn write_head(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.head);
+    /// Takes the whole head, to be sent.
+    pub(super) fn take_head(&mut self) -> Vec<u8> {
+        let mut head = std::mem::take(&mut self.head);
+        self.taken = head.len();
         if let Some(framing) = self.framing {
-            encode::framing(out, framing);
+            encode::framing(&mut head, framing);
         }
-        out.extend_from_slice(b"\r\n");
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
+    /// Takes back the head, and what was not sent behind it.
+    pub(super) fn put_back(&mut self, mut head: Vec<u8>, body: Bytes) {
+        head.truncate(self.taken);
+        self.head = head;
+        if !body.is_empty() {
+            self.body.put_back(body);
+        }
     }
 }
 

@@ -12,9 +12,6 @@ use http_body::Body;
 use super::{Fault, Message, Upload, reply::Reply, stream::Stream};
 use crate::http1::{encode, head::Framing, output::Output};
 
-/// A buffer that has grown larger than this for a head is not kept.
-const KEPT: usize = 4 * 1024;
-
 /// What is sent of one request.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -47,10 +44,10 @@ impl Outgoing {
     }
 
     /// Sends this request from now on.
-    pub(super) fn begin(&mut self, request: Box<Message>) {
+    pub(super) fn begin(&mut self, mut request: Box<Message>) {
         self.framing = request.framing.unwrap_or(Framing::Length(0));
         self.state = if self.framing == Framing::Length(0) { State::Ending } else { State::Open };
-        request.write_head(self.output.front());
+        *self.output.front() = request.take_head();
         self.unsent = Some((request, Bytes::new()));
     }
 
@@ -140,9 +137,9 @@ impl Outgoing {
             && (!self.output.is_untouched() || failed && !stream.writes_all_or_nothing())
             && let Some((request, _)) = self.unsent.take()
         {
-            let Message { method, body, spare, .. } = *request;
+            let Message { method, body, .. } = *request;
             self.upload = Some(body).filter(|_| self.state == State::Open);
-            reply.expect(method, spare);
+            reply.expect(method);
         }
         polled
     }
@@ -150,18 +147,15 @@ impl Outgoing {
     /// The request, where not a byte of it is written.
     pub(super) fn take_unsent(&mut self) -> Option<Box<Message>> {
         let (mut request, first) = self.unsent.take()?;
-        if !first.is_empty() {
-            request.body.put_back(first);
-        }
+        request.put_back(std::mem::take(self.output.front()), first);
         Some(request)
     }
 
     fn end(&mut self, state: State) {
         self.state = state;
         self.upload = None;
-        if state == State::Cut || self.output.front().capacity() > KEPT {
-            self.output = Output::default();
-        }
+        // What is not needed until the next request is not kept until then.
+        self.output = Output::default();
     }
 
     /// Whether the app may have a part of the request, or all of it.

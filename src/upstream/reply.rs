@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, response::Parts};
+use http::{Method, response::Parts};
 use http_body::Frame;
 use tokio_util::io::poll_read_buf;
 
@@ -32,8 +32,6 @@ pub(super) struct Reply {
     scan: Scan,
     /// The method of the request.
     method: Method,
-    /// For the next head.
-    fields: HeaderMap,
     /// What is to come of the body.
     content: Content,
     /// Whether another answer may come over this connection after this one.
@@ -48,18 +46,15 @@ impl Reply {
             flows: false,
             scan: Scan::default(),
             method: Method::GET,
-            fields: HeaderMap::new(),
             content: Content::Length(0),
             persistent: true,
         }
     }
 
-    /// The next one answers a request of this method. `fields` is a map that is used again for those of the answer.
-    pub(super) fn expect(&mut self, method: Method, mut fields: HeaderMap) {
-        fields.clear();
+    /// The next one answers a request of this method.
+    pub(super) fn expect(&mut self, method: Method) {
         self.flows = false;
         self.method = method;
-        self.fields = fields;
     }
 
     /// Reads its head.
@@ -68,7 +63,7 @@ impl Reply {
             if ready!(self.poll_read(stream, cx))? == 0 {
                 return Poll::Ready(Err(Fault::Ended));
             }
-            if let Some(answer) = self.scan.take(&mut self.read, &self.method, &mut self.fields)? {
+            if let Some(answer) = self.scan.take(&mut self.read, &self.method)? {
                 let Answer { head, content, persistent } = answer;
                 self.content = content;
                 self.persistent &= persistent;

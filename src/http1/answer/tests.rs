@@ -8,11 +8,11 @@ use super::*;
 /// What is made of the answer to a request of this method, which comes in pieces of this length: status, body, whether the
 /// connection is used again, and what comes behind the head.
 fn take(method: &Method, bytes: &[u8], piece: usize) -> Result<Option<(Answer, Vec<u8>)>, Invalid> {
-    let (mut scan, mut read, mut fields) = (Scan::default(), BytesMut::new(), HeaderMap::new());
+    let (mut scan, mut read) = (Scan::default(), BytesMut::new());
     let mut pieces = bytes.chunks(piece);
     for piece in &mut pieces {
         read.extend_from_slice(piece);
-        if let Some(answer) = scan.take(&mut read, method, &mut fields)? {
+        if let Some(answer) = scan.take(&mut read, method)? {
             return Ok(Some((answer, [&read[..], &pieces.collect::<Vec<_>>().concat()].concat())));
         }
     }

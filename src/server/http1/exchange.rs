@@ -28,15 +28,23 @@ pin_project! {
     /// A request that is being answered.
     pub(super) struct Exchange<F, B> {
         #[pin]
-        answer: Option<F>,
-        // Its head is written; `None` when all of it is.
-        #[pin]
-        body: Option<B>,
+        answer: Stage<F, B>,
         written: Option<Answer>,
         output: Output,
         upload: Option<Upload>,
         asked: Asked,
         switched: bool,
+    }
+}
+
+pin_project! {
+    /// How far whoever answers has come.
+    #[project = Projected]
+    enum Stage<F, B> {
+        Asked { #[pin] answer: F },
+        // Its head is written.
+        Answering { #[pin] body: B },
+        Answered,
     }
 }
 
@@ -78,8 +86,7 @@ where
     /// A request that somebody has been given to answer.
     pub(super) fn new(answer: F, upload: Option<Upload>, asked: Asked) -> Self {
         Self {
-            answer: Some(answer),
-            body: None,
+            answer: Stage::Asked { answer },
             written: None,
             output: Output::default(),
             upload,
@@ -118,7 +125,7 @@ where
             }
             if flushed && progress == Progress::Whole {
                 // Kept until now, because until now the client had something to take.
-                self.as_mut().project().body.set(None);
+                self.as_mut().project().answer.set(Stage::Answered);
                 return Poll::Ready(Ok(self.as_mut().ended(io, read, cx)));
             }
             if self.as_mut().poll_client(io, read, cx)?.is_pending() {
@@ -133,23 +140,24 @@ where
     /// Gets as much of the answer as there is room for.
     fn poll_answer(mut self: Pin<&mut Self>, read: &mut BytesMut, cx: &mut Context<'_>) -> Result<Progress, Failure> {
         let mut this = self.as_mut().project();
-        if let Some(answer) = this.answer.as_mut().as_pin_mut() {
+        if let Projected::Asked { answer } = this.answer.as_mut().project() {
             let Poll::Ready(response) = answer.poll(cx) else { return Ok(Progress::Waits) };
             let response = match response {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            this.answer.set(None);
+            // Whoever answered reads no more.
+            this.answer.set(Stage::Answered);
             // Nobody wants the rest of the body: if it is not here yet, the connection ends with the answer.
             this.asked.keep_alive &=
                 this.upload.as_ref().is_none_or(|upload| upload.feed.is_read() || upload.skip(read));
             *this.switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let written = this.written.insert(Answer::begin(this.output, &response, *this.asked));
             debug_assert!(written.is_whole() || !response.body().is_end_stream());
-            this.body.set(Some(response.into_body()));
+            this.answer.set(Stage::Answering { body: response.into_body() });
         }
         let Some(written) = this.written else { return Ok(Progress::Waits) };
-        while let Some(mut body) = this.body.as_mut().as_pin_mut() {
+        while let Projected::Answering { mut body } = this.answer.as_mut().project() {
             if written.is_whole() {
                 return Ok(Progress::Whole);
             }
