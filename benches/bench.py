@@ -48,7 +48,8 @@ examples:
   script/bench                    the whole table, about a quarter of an hour; JSON in target/bench.json
   script/bench --quick            a look, not a figure: two rounds of one second
   script/bench --only h1 --only tls --rounds 9 --strict
-  script/bench --from target/bench.json --chart --markdown docs/performance-table.md     nothing is measured
+  script/bench --from target/bench.json --chart                   nothing is measured
+  script/bench --from 1.json 2.json 3.json --chart --markdown docs/performance-table.md    three runs together
 """
 
 
@@ -64,7 +65,8 @@ def main() -> int:
     # A polite kill must unwind too, or servers and files stay behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
     try:
-        run = Run.read(options.source) if options.source else measure(options)
+        runs = [Run.read(file) for file in options.source] if options.source else [measure(options)]
+        run = Run.pooled(runs)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return FAILED
@@ -77,7 +79,7 @@ def main() -> int:
     if options.chart:
         chart.write(run, REPOSITORY / "docs")
     if options.markdown:
-        markdown.write(run, options.markdown)
+        markdown.write(run, runs, options.markdown)
     verdicts = [verdict for result in run.results for verdict in result.verdicts()]
     return FAILED if options.strict and not all(verdict.met for verdict in verdicts) else 0
 
@@ -93,8 +95,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short for --rounds 2 --seconds 1")
     parser.add_argument("--json", type=Path, metavar="FILE", default=REPOSITORY / "target/bench.json",
                         help="where the figures go (default target/bench.json)")
-    parser.add_argument("--from", type=Path, metavar="FILE", dest="source",
-                        help="show what an earlier run has written, and measure nothing")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="source", nargs="+",
+                        help="show what earlier runs have written, their rounds together, and measure nothing")
     parser.add_argument("--chart", action="store_true", help="draw docs/performance-light.svg and -dark.svg")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables for the documentation")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bound is not met")

@@ -8,25 +8,41 @@ from report import expectation, measured, number, outcome, spread, subject
 from results import Measured, Result, Run, Verdict
 
 
-def write(run: Run, file: Path) -> None:
-    file.write_text(document(run))
+def write(run: Run, runs: list[Run], file: Path) -> None:
+    file.write_text(document(run, runs))
 
 
-def document(run: Run) -> str:
+def document(run: Run, runs: list[Run]) -> str:
+    """The table of `runs`, which are taken together in `run`."""
     about, of = run.about, run.about["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return "\n".join([
         "<!-- Written by script/bench --markdown. Do not edit. -->",
         f"{about['date'][:10]}: {of['cpu']}, {of['cores']} shared cores, {of['kernel']}, {of['system']}; {versions}.",
-        f"{about['rounds']} rounds of {about['seconds']} s each: the median, in brackets the lowest and highest round.",
+        f"{len(runs)} runs, each of {about['rounds']} rounds of {about['seconds']} s: the median of each, then that of all rounds "
+        "with the lowest and highest.",
         "",
-        "| Work | At most | Measured | |",
-        "|---|---|---|---|",
-        *(f"| {result.title} | {expectation(result, verdict.bound)} | {measured(verdict)} | {judged(verdict)} |"
-          for result in run.results for verdict in result.verdicts()),
+        f"| Work | At most | {' | '.join(f'Run {one}' for one in range(1, len(runs) + 1))} | All rounds | |",
+        "|---" * (len(runs) + 4) + "|",
+        *(line for row, result in enumerate(run.results) for line in verdicts(result, [each.results[row] for each in runs])),
         *(line for result in run.results for line in figures(result)),
         "",
     ])
+
+
+def verdicts(result: Result, alone: list[Result]) -> list[str]:
+    """A line for each bound of a row: what each run alone measured, and what all of them did."""
+    each_run = zip(*(row.verdicts() for row in alone), strict=True)
+    return [
+        f"| {result.title} | {expectation(result, verdict.bound)} | "
+        f"{' | '.join(median(one) for one in each)} | {measured(verdict)} | {judged(verdict)} |"
+        for verdict, each in zip(result.verdicts(), each_run, strict=True)
+    ]
+
+
+def median(verdict: Verdict) -> str:
+    of = verdict.measured.median
+    return f"{of:.2f}" if verdict.bound.reference else number(of)
 
 
 def judged(verdict: Verdict) -> str:

@@ -21,6 +21,7 @@ HELD = 2000
 # As long as a client of a keep-alive connection may well be silent: what a proxy frees meanwhile, it frees.
 SETTLE_SECONDS = 6
 IDLE = Quantity("idle", "RSS at idle", "MB")
+OWN = Quantity("own", "of it in no file", "MB")
 CONNECTION = Quantity("connection", "RSS per idle TLS connection", "kB")
 
 
@@ -29,11 +30,12 @@ class Memory:
     """Resident memory, of all processes. Each round starts the programs anew: what an allocator got, it keeps."""
 
     rounds: int = 3
-    quantities = (IDLE, CONNECTION)
+    quantities = (IDLE, OWN, CONNECTION)
 
     def measure(self, bench: Bench, contenders: tuple[str, ...]) -> list[Series]:
         allow_files()
         idle: dict[str, list[float]] = defaultdict(list)
+        own: dict[str, list[float]] = defaultdict(list)
         connection: dict[str, list[float]] = defaultdict(list)
         for turn in range(min(self.rounds, bench.rounds)):
             with side_by_side(bench, contenders, tls=True) as lanes, contextlib.ExitStack() as held:
@@ -42,6 +44,7 @@ class Memory:
                     bench.progress(f"round {turn + 1}, holding {HELD} connections to {lane.contender.title}")
                     time.sleep(0.2)
                     before[lane.contender.name] = lane.server.resident_bytes()
+                    own[lane.contender.name].append(lane.server.own_bytes() / 1e6)
                     with blamed(lane.contender, lane.server):
                         held.enter_context(connections(lane, HELD))
                 time.sleep(SETTLE_SECONDS)
@@ -51,7 +54,7 @@ class Memory:
                     connection[name].append((lane.server.resident_bytes() - at_rest) / HELD / 1e3)
         return [
             Series(name, ALL[name].title, quantity.name, figures[name])
-            for quantity, figures in ((IDLE, idle), (CONNECTION, connection))
+            for quantity, figures in ((IDLE, idle), (OWN, own), (CONNECTION, connection))
             for name in contenders
         ]
 

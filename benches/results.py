@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from errors import BenchError
 
 OURS = "sidegate-jwt"
 
@@ -89,6 +91,13 @@ class Result:
     def of(self, quantity: str) -> list[Series]:
         return [series for series in self.series if series.quantity == quantity]
 
+    def same(self, series: Series) -> Series:
+        """The series of the same contender and quantity, in this run."""
+        found = self.find(series.contender, series.quantity)
+        if not found:
+            raise BenchError(f"{self.name}: {series.contender} is not in every run")
+        return found
+
     def find(self, contender: str, quantity: str) -> Series | None:
         return next((series for series in self.of(quantity) if series.contender == contender), None)
 
@@ -133,6 +142,23 @@ class Run:
     def read(file: Path) -> Run:
         about = json.loads(file.read_text())
         return Run(results=[result(row) for row in about.pop("rows")], about=about)
+
+    @staticmethod
+    def pooled(runs: list[Run]) -> Run:
+        """Several runs of the same rows as one that has the rounds of all."""
+        first = runs[0]
+        if any(run.about["versions"] != first.about["versions"] or run.about["machine"]["cpu"] != first.about["machine"]["cpu"]
+               for run in runs):
+            raise BenchError("these runs are of different programs or machines: they cannot be taken together")
+        if any([row.name for row in run.results] != [row.name for row in first.results] for run in runs):
+            raise BenchError("these runs have different rows: they cannot be taken together")
+        about = {**first.about, "disturbances": [share for run in runs for share in run.about["disturbances"]]}
+        together = zip(*(run.results for run in runs), strict=True)
+        return Run(about, [replace(rows[0], series=[
+            replace(series, figures=[figure for row in rows for figure in row.same(series).figures],
+                    rounds=[each for row in rows for each in row.same(series).rounds])
+            for series in rows[0].series
+        ]) for rows in together])
 
 
 def result(row: dict[str, Any]) -> Result:

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{
     answer::Asked,
-    exchange::{Ended, Exchange, Upload},
+    exchange::{Ended, Ongoing, Upload},
 };
 use crate::{
     http1::{
@@ -69,7 +69,7 @@ enum State<A: Answers> {
     /// Between two requests, or in the head of one.
     Head(Scan),
     /// A request is under way. Boxed: most connections are idle most of the time.
-    Busy(Pin<Box<Exchange<A::Future, A::Body>>>),
+    Busy(Pin<Box<Ongoing<A::Future, A::Body>>>),
     /// All is written.
     Closing,
     /// What follows is no HTTP.
@@ -191,7 +191,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, A: Answers> Connection<T, A> {
             (Some(Upload::new(feed, expects_continue)), body)
         };
         let answer = self.answers.answer(request.map(|()| body), refusal);
-        State::Busy(Box::pin(Exchange::new(answer, upload, asked)))
+        State::Busy(Box::pin(Ongoing::new(answer, upload, asked)))
     }
 
     /// Refuses what was read, which is no request, on the way of every other answer and with a log line. Another head

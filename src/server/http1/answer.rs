@@ -24,7 +24,7 @@ pub(super) struct Asked {
 
 /// An answer whose head is written.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Written {
     framing: Framing,
     /// Whether the connection can be used again after it.
     pub(super) keep_alive: bool,
@@ -47,7 +47,7 @@ enum Framing {
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct WrongLength;
 
-impl Answer {
+impl Written {
     /// Writes the head of `response`. What frames the body is decided here, and nothing that the headers say about it is
     /// passed on unseen.
     pub(super) fn begin<B: Body>(output: &mut Output, response: &Response<B>, asked: Asked) -> Self {

@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::{
     Failure,
-    answer::{Answer, Asked},
+    answer::{Asked, Written},
 };
 use crate::http1::{incoming::Feed, input::poll_some, output::Output};
 
@@ -26,10 +26,10 @@ const MOST: usize = 64 * 1024;
 
 pin_project! {
     /// A request that is being answered.
-    pub(super) struct Exchange<F, B> {
+    pub(super) struct Ongoing<F, B> {
         #[pin]
         answer: Stage<F, B>,
-        written: Option<Answer>,
+        written: Option<Written>,
         output: Output,
         upload: Option<Upload>,
         asked: Asked,
@@ -78,7 +78,7 @@ enum Progress {
     Whole,
 }
 
-impl<F, B> Exchange<F, B>
+impl<F, B> Ongoing<F, B>
 where
     F: Future<Output = Result<Response<B>, Infallible>>,
     B: Body<Data = Bytes>,
@@ -152,7 +152,7 @@ where
             this.asked.keep_alive &=
                 this.upload.as_ref().is_none_or(|upload| upload.feed.is_read() || upload.skip(read));
             *this.switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            let written = this.written.insert(Answer::begin(this.output, &response, *this.asked));
+            let written = this.written.insert(Written::begin(this.output, &response, *this.asked));
             debug_assert!(written.is_whole() || !response.body().is_end_stream());
             this.answer.set(Stage::Answering { body: response.into_body() });
         }
