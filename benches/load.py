@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Wrk:
-    """HTTP/1.1 with keep-alive. Each connection asks again when it has its answer, or `pause` ms later on average."""
+    """HTTP/1.1 with keep-alive. Each connection asks again when it has its answer, or `pause` ms later on average.
+
+    Its percentiles are corrected: to each answer that took more than twice the mean interval between two requests of a
+    connection wrk adds those that would have been asked for meanwhile."""
 
     connections: int
     path: str = app.PAGE
@@ -111,7 +115,24 @@ class H2load:
         return Answers(h2load_count(output, self.connections * self.streams), position)
 
 
-Load = Wrk | Ab | H2load
+@dataclass(frozen=True)
+class Single:
+    """HTTP/1.1 over one connection, one request after the other. The percentiles are of the times as they were."""
+
+    def requests(
+        self, origin: str, credentials: Credentials | None, position: int, seconds: int, core: int
+    ) -> Answers:
+        """As `Wrk.requests`."""
+        with tempfile.NamedTemporaryFile() as log:
+            command = ["h2load", "--h1", "-t1", "-c1", f"-D{seconds}", f"--log-file={log.name}"]
+            if credentials:
+                command += ["-H", f"authorization: {credentials.first}"]
+            count = h2load_count(run([*command, origin + app.PAGE], core, seconds), 1)
+            times = sorted(int(line.split("\t")[2]) for line in Path(log.name).read_text().splitlines())
+        return Answers(count, position, times[len(times) // 2], times[len(times) * 99 // 100])
+
+
+Load = Wrk | Ab | H2load | Single
 
 
 def h2load_count(output: str, under_way: int) -> int:

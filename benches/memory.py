@@ -21,7 +21,7 @@ HELD = 2000
 # As long as a client of a keep-alive connection may well be silent: what a proxy frees meanwhile, it frees.
 SETTLE_SECONDS = 6
 IDLE = Quantity("idle", "RSS at idle", "MB")
-OWN = Quantity("own", "of it in no file", "MB")
+OWN = Quantity("own", "Anonymous memory at idle", "MB")
 CONNECTION = Quantity("connection", "RSS per idle TLS connection", "kB")
 
 

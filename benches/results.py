@@ -92,7 +92,7 @@ class Result:
         return [series for series in self.series if series.quantity == quantity]
 
     def same(self, series: Series) -> Series:
-        """The series of the same contender and quantity, in this run."""
+        """This row's series of the same contender and quantity."""
         found = self.find(series.contender, series.quantity)
         if not found:
             raise BenchError(f"{self.name}: {series.contender} is not in every run")
@@ -147,9 +147,10 @@ class Run:
     def pooled(runs: list[Run]) -> Run:
         """Several runs of the same rows as one that has the rounds of all."""
         first = runs[0]
-        if any(run.about["versions"] != first.about["versions"] or run.about["machine"]["cpu"] != first.about["machine"]["cpu"]
-               for run in runs):
-            raise BenchError("these runs are of different programs or machines: they cannot be taken together")
+        same = ("versions", "rounds", "seconds")
+        if any(run.about[key] != first.about[key] for run in runs for key in same) or any(
+               run.about["machine"]["cpu"] != first.about["machine"]["cpu"] for run in runs):
+            raise BenchError("these runs differ in programs, machine or rounds: they cannot be taken together")
         if any([row.name for row in run.results] != [row.name for row in first.results] for run in runs):
             raise BenchError("these runs have different rows: they cannot be taken together")
         about = {**first.about, "disturbances": [share for run in runs for share in run.about["disturbances"]]}

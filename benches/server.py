@@ -40,7 +40,7 @@ class Server:
         return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def own_bytes(self) -> int:
-        """What of that is in no file: the pages of a program are shared by all that run it, and can be read again."""
+        """Anonymous pages of all its processes: what is in no file, but for memory that they share by name."""
         rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self._family())
         return sum(int(rollup.partition("Anonymous:")[2].split()[0]) for rollup in rollups) * 1024
 

@@ -1,6 +1,6 @@
 //! The kernel's coarse clocks, which are some milliseconds behind and cost a fifth of the exact ones: for limits that are
 //! counted in seconds. What is shown to people is measured by the exact ones; and so is what an issuer has dated, or a
-//! token that was made a moment ago would be one of the future.
+//! token that was made a moment ago would be one of the future. Within a [`turn`] of a connection [`now`] is one moment.
 
 use std::{
     cell::Cell,
@@ -22,7 +22,8 @@ enum Turn {
     At(Instant),
 }
 
-/// Runs `work`, in which [`now`] is one moment. It is to be short: what a task does between two waits.
+/// Runs `work`, in which [`now`] is one moment. It is to be short: what a task does between two waits. Turns are not nested:
+/// the end of the inner one would end the outer.
 pub fn turn<T>(work: impl FnOnce() -> T) -> T {
     /// Ends the turn, however `work` ends.
     struct End;
@@ -36,8 +37,8 @@ pub fn turn<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// The exact time; within a [`turn`] that at which it was first asked for. A request asks five times, mostly twice in the
-/// same few microseconds.
+/// The exact time; within a [`turn`] that at which it was first asked for. A request over HTTP/1 asks five times in two
+/// turns: when it is sent on, and when its answer is there.
 pub fn now() -> Instant {
     match TURN.get() {
         Turn::None => Instant::now(),

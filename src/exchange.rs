@@ -54,7 +54,7 @@ impl Exchange {
 
     /// Takes the request's body out of it.
     pub fn take_body(&mut self) -> Payload {
-        std::mem::replace(self.request.body_mut(), Payload::Http1(Incoming::none()))
+        std::mem::replace(self.request.body_mut(), Payload::none())
     }
 
     /// Gives up a request that is refused.
@@ -87,6 +87,13 @@ impl Interrupted {
     /// Whether the client sent something that is no body, and has not simply gone.
     pub fn is_malformed(&self) -> bool {
         matches!(self, Self::Http1(incoming::Interrupted::Malformed))
+    }
+}
+
+impl Payload {
+    /// No body.
+    pub fn none() -> Self {
+        Self::Http1(Incoming::none())
     }
 }
 

@@ -16,8 +16,9 @@
 //!
 //! Follow one request: `main → commands::serve → app → server → server::http1 → server::reception → stack →
 //! telemetry::observe → denial → admit → auth::guard → target → auth::policy → sources → auth::jwt → proxy::forward →
-//! proxy::translate → proxy::headers → upstream`. How its bytes are read and written is in `http1`, for both sides. The
-//! modules below are in the order in which a request meets them.
+//! proxy::translate → proxy::headers (into `upstream::Message`) → upstream::connection → upstream::outgoing`, and back by
+//! `upstream::reply → upstream::answer → proxy::translate → server::http1`. How its bytes are read and written is in `http1`,
+//! for both sides. The modules below are in the order in which a request meets them.
 //!
 //! Three facts about types carry the design, and the compiler keeps them:
 //! - `Guard` takes an [`exchange::Exchange`] and calls an inner service with [`auth::Permitted`], which nothing else can

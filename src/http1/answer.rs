@@ -88,17 +88,16 @@ impl Scan {
         while let Some((version, status)) = self.read(read)? {
             let end = self.start;
             let head = if end == read.len() { std::mem::take(read) } else { read.split_to(end) }.freeze();
-            let Self { mut lines, framed, .. } = std::mem::take(self);
+            let Self { lines, framed, .. } = std::mem::take(self);
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                 continue;
             }
             let mut fields = HeaderMap::try_with_capacity(lines.len()).map_err(|_| Invalid::TooManyLines)?;
-            for Line { name, value } in lines.drain(..) {
+            for Line { name, value } in lines {
                 let value = head.slice_ref(trim(&head[value]));
                 let value = HeaderValue::from_maybe_shared(value).map_err(|_| Invalid::Field)?;
                 fields.try_append(name, value).map_err(|_| Invalid::TooManyLines)?;
             }
-            self.lines = lines;
             if let (Some(Ok(length)), true) = (framed.length, framed.is_odd) {
                 // Those behind us get one number.
                 fields.insert(CONTENT_LENGTH, HeaderValue::from(length));

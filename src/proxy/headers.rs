@@ -51,7 +51,7 @@ impl Sink for HeaderMap {
 
 impl Sink for Message {
     fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
-        Self::add(self, name, value.as_bytes());
+        self.field(name, value.as_bytes());
     }
 }
 
@@ -103,8 +103,9 @@ impl Rewrite {
         }
     }
 
-    /// Gives the app of the client's headers those that it may see, and ours. The order is the security: what `Connection`
-    /// names, and all that a client may not say, is left out first; ours come after, so that nothing can take them away.
+    /// Gives the app of the client's headers those that it may see, and ours. What `Connection` names is left out, and all
+    /// that a client may not say; ours come after, so that nothing can take them away. Nothing is replaced: each name that
+    /// we add is among those that are left out (`Host` is here), or the app would see the client's beside ours.
     pub fn to_app(&self, headers: &HeaderMap, told: &Told<'_>, app: &mut impl Sink) {
         let Told { target, origin, caller, shown, request_id } = *told;
         let names = match shown {

@@ -57,8 +57,8 @@ pub(super) struct Asked {
     upgrade: Option<Box<Upgrade>>,
 }
 
-/// A request as it is sent, what its answer depends on, and what it leaves behind.
-pub(super) type Sent<M> = (Box<M>, Asked, Arc<Trail>);
+/// A request as it is to be sent, what its answer depends on, and what it leaves behind.
+pub(super) type Prepared<M> = (Box<M>, Asked, Arc<Trail>);
 
 /// A permitted request, taken apart.
 struct Taken<'t> {
@@ -98,13 +98,13 @@ impl Translation {
     ///
     /// # Errors
     /// It says by its length that its body is too large.
-    pub(super) fn to_http1(&self, permitted: Permitted) -> Result<Sent<Message>, Denial> {
+    pub(super) fn to_http1(&self, permitted: Permitted) -> Result<Prepared<Message>, Denial> {
         let Taken { caller, target, shown, exchange, path, body, length, removed, mut asked } = self.take(permitted)?;
         let told = told(&target, &exchange, &caller, shown);
         let mut message = Message::new(exchange.request.method().clone(), path.as_str(), length, body);
         self.headers.to_app(exchange.request.headers(), &told, &mut *message);
         if target.is_upgrade() {
-            upgrade::ask(&mut *message);
+            upgrade::switch(&mut *message);
             asked.upgrade = Some(Box::new(self.upgrades.of(&caller, removed.wants_bearer)));
         }
         Ok((message, asked, exchange.trail))
@@ -114,7 +114,7 @@ impl Translation {
     ///
     /// # Errors
     /// It says by its length that its body is too large.
-    pub(super) fn to_http2(&self, permitted: Permitted) -> Result<Sent<Request<Upload>>, Denial> {
+    pub(super) fn to_http2(&self, permitted: Permitted) -> Result<Prepared<Request<Upload>>, Denial> {
         let Taken { caller, target, shown, exchange, path, body, length, asked, .. } = self.take(permitted)?;
         let headers = self.headers.clone();
         let body = body.with_trailers(Arc::new(move |trailers| headers.trailers_to_app(trailers)));
@@ -162,7 +162,8 @@ impl Translation {
             }
         };
         let body = Upload::new(body, self.upload, exchange.trail.clone());
-        let asked = Asked { start: clock::now(), head, trailers, wish, upgrade: None };
+        // Not the moment of the turn, in which the token was checked.
+        let asked = Asked { start: Instant::now(), head, trailers, wish, upgrade: None };
         Ok(Taken { caller, target, shown, exchange, path, body, length, removed, asked })
     }
 

@@ -72,10 +72,11 @@ impl Limits {
     }
 }
 
-/// Asks the app for the upgrade, after all that `Connection` named is gone.
-pub(super) fn ask(app: &mut impl Sink) {
-    app.add(&CONNECTION, &HeaderValue::from_static("Upgrade"));
-    app.add(&UPGRADE, &HeaderValue::from_static(WEBSOCKET));
+/// Says, to the app and then to the client, that the protocol is to be another. What `Connection` named is gone by then:
+/// this adds.
+pub(super) fn switch(headers: &mut impl Sink) {
+    headers.add(&CONNECTION, &HeaderValue::from_static("Upgrade"));
+    headers.add(&UPGRADE, &HeaderValue::from_static(WEBSOCKET));
 }
 
 /// Whether this 101 switches to what was asked for.
@@ -95,7 +96,7 @@ pub(super) fn answer(
 ) -> Result<Response<Body>, Reason> {
     let switched = connection.into_switched().ok_or(Reason::UpstreamBroken)?;
     let terms = Terms { idle_timeout: upgrade.idle_timeout, end: upgrade.end };
-    ask(&mut headers);
+    switch(&mut headers);
     headers.remove(CONTENT_LENGTH);
     if upgrade.wants_bearer && !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(BEARER));

@@ -38,8 +38,8 @@ pub(super) struct Activity {
     idle_since: AtomicU64,
     /// When the first byte after that arrived, in milliseconds after the start; 0 = not yet.
     first_byte: AtomicU64,
-    /// Of the first request that is being served, since when the client has not taken what it was sent: as in
-    /// [`UnderWay::untaken`]. Over HTTP/1 there is no other, and so none has to be made.
+    /// Since when the client has not taken what the first request that is being served has sent it, in milliseconds after
+    /// the start; 0 = it has. Over HTTP/1 there is no other request, and so no other place has to be made.
     untaken: AtomicU64,
     under_way: Mutex<UnderWay>,
 }
@@ -49,10 +49,16 @@ pub(super) struct Activity {
 struct UnderWay {
     /// Whether there is a first one, which the connection itself has a place for.
     first: bool,
-    /// For each other since when the client has not taken what it was sent, in milliseconds after the start; 0 = it has.
+    /// The same for each other.
     untaken: Vec<Arc<AtomicU64>>,
     /// What the connection becomes when the last answer is sent.
     next: Option<Box<Next>>,
+}
+
+impl UnderWay {
+    fn is_busy(&self) -> bool {
+        self.first || !self.untaken.is_empty()
+    }
 }
 
 /// A tunnel, and what its request holds until it ends.
@@ -115,10 +121,7 @@ impl Activity {
         let other = under_way.first.then(|| Arc::new(AtomicU64::new(0)));
         under_way.untaken.extend(other.clone());
         under_way.first = true;
-        drop(under_way);
-        let busy = Busy { activity: self.clone(), other };
-        busy.untaken().store(0, Relaxed);
-        busy
+        Busy { activity: self.clone(), other }
     }
 
     /// From now on every request is refused.
@@ -206,12 +209,6 @@ pub(super) struct Busy {
     activity: Arc<Activity>,
     /// `None` for the first.
     other: Option<Arc<AtomicU64>>,
-}
-
-impl UnderWay {
-    fn is_busy(&self) -> bool {
-        self.first || !self.untaken.is_empty()
-    }
 }
 
 impl Busy {

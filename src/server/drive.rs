@@ -138,6 +138,7 @@ pub(super) async fn drive<C: Connection>(
             }
         }
     };
+    // All that the connection does now happens at one moment.
     poll_fn(|cx| clock::turn(|| poll(cx))).await
 }
 

@@ -85,8 +85,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, A: Answers> Connection<T, A> {
     /// Lets the connection end after the request that is under way.
     pub(super) fn end(&mut self) {
         self.ending = true;
-        if let State::Busy(exchange) = &mut self.state {
-            exchange.as_mut().end();
+        if let State::Busy(ongoing) = &mut self.state {
+            ongoing.as_mut().end();
         }
     }
 
@@ -103,9 +103,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin, A: Answers> Connection<T, A> {
         loop {
             match &mut self.state {
                 State::Head(_) => ready!(self.poll_head(cx))?,
-                State::Busy(exchange) => {
-                    let exchange = exchange.as_mut();
-                    let ended = ready!(exchange.poll(&mut self.io, &mut self.read, cx))?;
+                State::Busy(ongoing) => {
+                    let ongoing = ongoing.as_mut();
+                    let ended = ready!(ongoing.poll(&mut self.io, &mut self.read, cx))?;
                     self.turn(ended);
                 }
                 State::Closing => {

@@ -36,7 +36,7 @@ impl Message {
     }
 
     /// Adds a header line.
-    pub fn add(&mut self, name: &HeaderName, value: &[u8]) {
+    pub fn field(&mut self, name: &HeaderName, value: &[u8]) {
         encode::field(&mut self.head, name.as_str().as_bytes(), value);
     }
 
@@ -64,8 +64,15 @@ impl Message {
 
     /// A second request like this one, if it has no body.
     pub fn copy(&self) -> Option<Box<Self>> {
-        let (head, method, body) = (self.head.clone(), self.method.clone(), self.body.again()?);
+        let body = self.body.again()?;
+        let (head, method) = (self.head.clone(), self.method.clone());
         Some(Box::new(Self { head, taken: 0, method, framing: self.framing, body }))
+    }
+
+    /// The head so far.
+    #[cfg(test)]
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head
     }
 
     /// Takes the whole head, to be sent.

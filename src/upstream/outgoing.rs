@@ -154,7 +154,7 @@ impl Outgoing {
     fn end(&mut self, state: State) {
         self.state = state;
         self.upload = None;
-        // What is not needed until the next request is not kept until then.
+        // Freed, and not kept: it would be cold when the next request wants it, and what the allocator has at hand is warm.
         self.output = Output::default();
     }
 

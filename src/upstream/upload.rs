@@ -69,12 +69,12 @@ impl Upload {
         Self { prefix: Bytes::new(), source, left: limits.max_bytes, stall, trailers: None, trail }
     }
 
-    /// An upload without a body, for a request that is sent again.
-    pub fn none(trail: Arc<Trail>) -> Self {
+    /// An upload without a body.
+    pub(super) fn none(trail: Arc<Trail>) -> Self {
         Self { prefix: Bytes::new(), source: None, left: 0, stall: Stall::new(Duration::ZERO), trailers: None, trail }
     }
 
-    /// The same once more, where it is one without a body.
+    /// The same once more, for a request that is sent again, where it is one without a body.
     pub fn again(&self) -> Option<Self> {
         self.is_end_stream().then(|| Self::none(self.trail.clone()))
     }

@@ -76,9 +76,7 @@ impl Written {
                     }
                 }
             }
-            Framing::Length(length) => {
-                encode::framing(out, head::Framing::Length(*length));
-            }
+            Framing::Length(length) => encode::framing(out, head::Framing::Length(*length)),
             Framing::Chunked(_) => encode::framing(out, head::Framing::Chunked),
             Framing::Close => keep_alive = false,
         }

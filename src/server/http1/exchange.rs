@@ -38,10 +38,10 @@ pin_project! {
 }
 
 pin_project! {
-    /// How far whoever answers has come.
+    /// Who has the answer: its future, then its body, then nobody. One place for both: they are never there together.
     #[project = Projected]
     enum Stage<F, B> {
-        Asked { #[pin] answer: F },
+        Waiting { #[pin] answer: F },
         // Its head is written.
         Answering { #[pin] body: B },
         Answered,
@@ -86,7 +86,7 @@ where
     /// A request that somebody has been given to answer.
     pub(super) fn new(answer: F, upload: Option<Upload>, asked: Asked) -> Self {
         Self {
-            answer: Stage::Asked { answer },
+            answer: Stage::Waiting { answer },
             written: None,
             output: Output::default(),
             upload,
@@ -140,7 +140,7 @@ where
     /// Gets as much of the answer as there is room for.
     fn poll_answer(mut self: Pin<&mut Self>, read: &mut BytesMut, cx: &mut Context<'_>) -> Result<Progress, Failure> {
         let mut this = self.as_mut().project();
-        if let Projected::Asked { answer } = this.answer.as_mut().project() {
+        if let Projected::Waiting { answer } = this.answer.as_mut().project() {
             let Poll::Ready(response) = answer.poll(cx) else { return Ok(Progress::Waits) };
             let response = match response {
                 Ok(response) => response,
@@ -188,7 +188,7 @@ where
         if *this.switched {
             return Ended::Switched;
         }
-        let keep_alive = this.written.as_ref().is_some_and(|answer| answer.keep_alive);
+        let keep_alive = this.written.as_ref().is_some_and(|written| written.keep_alive);
         let Some(upload) = this.upload.as_ref().filter(|upload| !upload.feed.is_done()) else {
             return if keep_alive { Ended::KeepAlive } else { Ended::Close };
         };

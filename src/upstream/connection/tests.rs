@@ -28,7 +28,7 @@ fn request(fields: &[(&'static str, &str)], length: Option<u64>, body: &'static 
     upload.put_back(body.into());
     let mut request = Message::new(Method::POST, "/a?b", length, upload);
     for (name, value) in fields {
-        request.add(&HeaderName::from_static(name), value.as_bytes());
+        request.field(&HeaderName::from_static(name), value.as_bytes());
     }
     (request, trail)
 }
