@@ -1,6 +1,6 @@
 //! The headers of a request on its way to the app, and of the answer on its way back.
 
-use std::time::SystemTime;
+use std::{collections::HashSet, time::SystemTime};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -116,11 +116,12 @@ impl Rewrite {
         let unchecked = |name| {
             matches!(shown, Shown::AsSent) && self.of_credentials.contains(name) && !self.credentials.contains(name)
         };
-        let nominated = if headers.contains_key(CONNECTION) { nominated(headers) } else { Vec::new() };
+        let nominated = headers.contains_key(CONNECTION).then(|| nominated(headers));
+        let is_nominated = |name| nominated.as_ref().is_some_and(|names| names.contains(name));
         let mut cookies = false;
         for (name, value) in headers {
             // Ours is the host that the rules saw, whatever else may have come.
-            if *name == HOST || names.contains(name) || unchecked(name) || nominated.contains(name) {
+            if *name == HOST || names.contains(name) || unchecked(name) || is_nominated(name) {
                 continue;
             }
             if *name != COOKIE {
@@ -188,9 +189,11 @@ fn remove(headers: &mut HeaderMap, names: &Names) -> Vec<HeaderName> {
     found
 }
 
-/// The headers that `Connection` names.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    fields::items(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+/// The headers that `Connection` names, of those that are there: it may name as many as fit into a header, and each that
+/// passes is looked for among them.
+fn nominated(headers: &HeaderMap) -> HashSet<HeaderName> {
+    let names = fields::items(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok());
+    names.filter(|name| headers.contains_key(name)).collect()
 }
 
 /// HTTP/2 may split `Cookie`; HTTP/1.1 has one line (RFC 9113 section 8.2.3, RFC 6265 section 5.4). WSGI would join several

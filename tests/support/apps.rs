@@ -10,13 +10,18 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use super::{App, Wire, wait::until};
+use super::{
+    App, Wire,
+    program::end,
+    wait::{PATIENCE, until},
+};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -316,8 +321,8 @@ impl Drop for Process {
             let output = fs::read_to_string(self.files.path().join("output.log")).unwrap_or_default();
             eprintln!("--- the app's output\n{output}---");
         }
-        // SIGQUIT ends gunicorn and nginx at once and together with their workers; SIGKILL would orphan those.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::QUIT);
-        let _ = self.child.wait();
+        // SIGQUIT ends gunicorn and nginx at once and together with their workers; SIGKILL would orphan those. A plain
+        // program ignores it when these tests were started in the background by a script, as POSIX wants it of shells.
+        end(&mut self.child, &[(Signal::QUIT, Duration::from_secs(2)), (Signal::TERM, PATIENCE)]);
     }
 }

@@ -88,16 +88,23 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // gunicorn takes its workers with it, which a SIGKILL would leave behind.
-        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        end(&mut self.child, &[(Signal::TERM, PATIENCE)]);
+    }
+}
+
+/// Ends a process by these signals, one after the other, each of which has so long; then by SIGKILL.
+pub(crate) fn end(child: &mut Child, signals: &[(Signal, Duration)]) {
+    for (signal, patience) in signals {
+        if child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _ = kill_process(Pid::from_child(child), *signal);
         }
-        let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
+        let deadline = Instant::now() + *patience;
+        while child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
             thread::park_timeout(Duration::from_millis(5));
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 impl PythonApp {

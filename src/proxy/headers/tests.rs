@@ -189,3 +189,10 @@ proptest! {
         prop_assert_eq!(app.get(COOKIE).map(|value| value.to_str().unwrap().to_owned()), joined);
     }
 }
+
+#[test]
+fn however_many_names_connection_has_only_those_that_are_there_are_kept_and_once() {
+    let names = ["x-custom, ".repeat(10_000), (0..10_000).map(|i| format!("x-{i}, ")).collect()].concat();
+    let headers = map(&[("connection".to_owned(), names), ("x-custom".to_owned(), "1".to_owned())]);
+    assert_eq!(nominated(&headers), [HeaderName::from_static("x-custom")].into());
+}
