@@ -19,8 +19,8 @@ def document(run: Run, runs: list[Run]) -> str:
     return "\n".join([
         "<!-- Written by script/bench --markdown. Do not edit. -->",
         f"{about['date'][:10]}: {of['cpu']}, {of['cores']} shared cores, {of['kernel']}, {of['system']}; {versions}.",
-        f"{len(runs)} {'run' if len(runs) == 1 else 'runs, each'} of {about['rounds']} rounds of {about['seconds']} s: the median of "
-        "each run, then that of all rounds with the lowest and highest.",
+        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} of {about['rounds']} rounds of {about['seconds']} s: the median of each run, "
+        "then that of all rounds with the lowest and highest.",
         "",
         f"| Work | At most | {' | '.join(f'Run {one}' for one in range(1, len(runs) + 1))} | All rounds | |",
         "|---" * (len(runs) + 4) + "|",

@@ -147,13 +147,15 @@ class Run:
     def pooled(runs: list[Run]) -> Run:
         """Several runs of the same rows as one that has the rounds of all."""
         first = runs[0]
-        same = ("versions", "rounds", "seconds")
+        same = ("versions", "seconds")
         if any(run.about[key] != first.about[key] for run in runs for key in same) or any(
                run.about["machine"]["cpu"] != first.about["machine"]["cpu"] for run in runs):
-            raise BenchError("these runs differ in programs, machine or rounds: they cannot be taken together")
+            raise BenchError("these runs differ in programs, machine or seconds: they cannot be taken together")
         if any([row.name for row in run.results] != [row.name for row in first.results] for run in runs):
             raise BenchError("these runs have different rows: they cannot be taken together")
-        about = {**first.about, "disturbances": [share for run in runs for share in run.about["disturbances"]]}
+        rounds = " + ".join(str(run.about["rounds"]) for run in runs)
+        disturbances = [share for run in runs for share in run.about["disturbances"]]
+        about = {**first.about, "rounds": rounds, "disturbances": disturbances}
         together = zip(*(run.results for run in runs), strict=True)
         return Run(about, [replace(rows[0], series=[
             replace(series, figures=[figure for row in rows for figure in row.same(series).figures],
