@@ -185,6 +185,17 @@ impl Sidegate {
         self.proc_status("VmHWM:")
     }
 
+    /// How much more than `before`, in kB, it has ever had. The kernel's sums are off by some pages, even that of the peak:
+    /// where nothing has grown it may be less than it was.
+    pub(crate) fn peak_growth(&self, before: u64) -> u64 {
+        self.peak_memory().saturating_sub(before)
+    }
+
+    /// How much more than `before`, in kB, it has now.
+    pub(crate) fn growth(&self, before: u64) -> u64 {
+        self.memory().saturating_sub(before)
+    }
+
     /// The memory that it has now, in kB.
     pub(crate) fn memory(&self) -> u64 {
         self.proc_status("VmRSS:")
