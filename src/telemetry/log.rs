@@ -1,20 +1,21 @@
 //! The access log on stdout and the diagnostics on stderr.
 
 use std::{
-    fmt::Write as _,
     io::{self, IsTerminal},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
-use jiff::tz::TimeZone;
 use prometheus_client::metrics::counter::Counter;
-use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{lines::Lines, record::Finished};
-use crate::{config, reason::Reason};
+use super::{
+    combined,
+    entry::{Finished, Said},
+    json,
+    lines::Lines,
+};
+use crate::{config, exchange::Exchange};
 
 /// How long lines are gathered before they are written: one system call for hundreds of requests.
 const GATHER: Duration = Duration::from_millis(20);
@@ -50,17 +51,21 @@ impl AccessLog {
         Ok(Self { format, lines, lost })
     }
 
-    /// Whether anything is written.
-    pub(super) fn is_on(&self) -> bool {
-        self.lines.is_some()
+    /// What the line of a request will say of it, if there is to be one.
+    pub(super) fn begin(&self, exchange: &Exchange) -> Option<Said> {
+        match self.format {
+            config::AccessLog::Json => Some(json::begin(exchange)),
+            config::AccessLog::Combined => Some(combined::begin(exchange)),
+            config::AccessLog::Off => None,
+        }
     }
 
-    /// Adds a line.
-    pub(super) fn write(&self, request: &Finished<'_>) {
+    /// Adds the line.
+    pub(super) fn end(&self, said: &Said, request: &Finished<'_>) {
         let Some(lines) = &self.lines else { return };
         let kept = lines.push(|buffer, _| match self.format {
-            config::AccessLog::Json => json(buffer, request),
-            config::AccessLog::Combined => combined(buffer, request),
+            config::AccessLog::Json => json::end(buffer, said, request),
+            config::AccessLog::Combined => combined::end(buffer, said, request),
             config::AccessLog::Off => {}
         });
         if !kept {
@@ -125,106 +130,5 @@ impl io::Write for Event {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn json(buffer: &mut Vec<u8>, request: &Finished<'_>) {
-    /// Field names as Envoy and Istio have them, where they have one.
-    #[derive(Serialize)]
-    struct Entry<'a> {
-        start_time: jiff::Timestamp,
-        method: &'a str,
-        path: &'a str,
-        protocol: &'a str,
-        response_code: u16,
-        response_code_details: Option<&'a str>,
-        bytes_received: u64,
-        bytes_sent: u64,
-        duration: u64,
-        upstream_service_time: Option<u64>,
-        x_forwarded_for: Option<&'a str>,
-        user_agent: Option<&'a str>,
-        request_id: &'a str,
-        authority: Option<&'a str>,
-        downstream_remote_address: Option<SocketAddr>,
-        auth_method: Option<&'a str>,
-        auth_user: Option<&'a str>,
-        auth_issuer: Option<&'a str>,
-        auth_reason: Option<&'a str>,
-        rule: Option<&'a str>,
-    }
-    let (line, trail, verdict) = (request.line, request.trail, request.trail.verdict());
-    let identity = verdict.and_then(|verdict| verdict.identity.as_deref());
-    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let entry = Entry {
-        start_time: line.start,
-        method: request.method.as_str(),
-        path: &line.path,
-        protocol: line.protocol,
-        response_code: request.code,
-        response_code_details: trail.failure().map(Reason::code),
-        bytes_received: trail.received(),
-        bytes_sent: request.sent,
-        duration: milliseconds(request.duration),
-        upstream_service_time: trail.upstream_time().map(milliseconds),
-        x_forwarded_for: line.forwarded_for.as_deref(),
-        user_agent: line.user_agent.as_deref(),
-        request_id: trail.request_id.to_str().unwrap_or("-"),
-        authority: line.authority.as_deref(),
-        downstream_remote_address: line.client,
-        auth_method: verdict.map(|verdict| verdict.method.label()),
-        auth_user: identity.map(|identity| &*identity.user),
-        auth_issuer: identity.map(|identity| &*identity.issuer),
-        auth_reason: verdict.map(|verdict| verdict.refusal.map_or("ok", Reason::code)),
-        rule: request.rule,
-    };
-    // Writing to a vector does not fail, and every field has a JSON form.
-    let _ = serde_json::to_writer(&mut *buffer, &entry);
-    buffer.push(b'\n');
-}
-
-/// nginx's `combined`, to the byte, but for queries: they may hold tokens, and are left out.
-fn combined(buffer: &mut Vec<u8>, request: &Finished<'_>) {
-    let line = request.line;
-    let identity = request.trail.verdict().and_then(|verdict| verdict.identity.as_deref());
-    let user = identity.map_or("-", |identity| &*identity.user);
-    let protocol = if line.protocol == "HTTP/2" { "HTTP/2.0" } else { line.protocol };
-    let time = line.start.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
-    let mut text = String::with_capacity(256);
-    let _ = match line.client {
-        Some(client) => write!(text, "{}", client.ip()),
-        None => write!(text, "unix:"),
-    };
-    let _ = write!(text, " - {} [{time}] \"", Escaped(user));
-    let _ = write!(text, "{} {} {protocol}\" ", Escaped(request.method.as_str()), Escaped(&line.path));
-    let _ = write!(text, "{} {} ", request.code, request.sent);
-    let referer = Escaped(line.referer.as_deref().unwrap_or("-"));
-    let _ = writeln!(text, "\"{referer}\" \"{}\"", Escaped(line.user_agent.as_deref().unwrap_or("-")));
-    buffer.extend_from_slice(text.as_bytes());
-}
-
-/// Text as nginx escapes it: what could end the field or the line as `\xXX`.
-struct Escaped<'a>(&'a str);
-
-impl std::fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for byte in self.0.bytes() {
-            if matches!(byte, b'"' | b'\\') || !(0x20..0x7f).contains(&byte) {
-                write!(f, "\\x{byte:02X}")?;
-            } else {
-                f.write_char(char::from(byte))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_could_end_a_field_is_escaped() {
-        assert_eq!(Escaped("a\"b\\c\nd\u{e9}\x1b[31m").to_string(), r"a\x22b\x5Cc\x0Ad\xC3\xA9\x1B[31m");
     }
 }

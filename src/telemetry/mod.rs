@@ -4,6 +4,9 @@ pub use log::{AccessLog, Diagnostics, start_diagnostics};
 pub use metrics::Metrics;
 pub use observe::{Observe, Observed};
 
+mod combined;
+mod entry;
+mod json;
 mod lines;
 mod log;
 mod metrics;
