@@ -2,10 +2,14 @@
 
 use std::{io::Write, net::TcpStream, sync::Arc};
 
-use rustls::{ClientConnection, NamedGroup, crypto::SupportedKxGroup, pki_types::ServerName};
+use rustls::{
+    CipherSuite, ClientConfig, ClientConnection, NamedGroup, SupportedCipherSuite,
+    crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs},
+    pki_types::ServerName,
+};
 use serde_json::json;
 
-use crate::support::{Authority, Builder, Curl, Issuer, Recorder, Sidegate, Wire, tls_config, until};
+use crate::support::{Authority, Builder, Curl, Issuer, Recorder, Sidegate, Wire, tls_config, tls_config_with, until};
 
 #[test]
 fn both_versions_are_spoken_and_verified() {
@@ -59,13 +63,28 @@ fn alpn_chooses_the_version_of_http() {
 fn the_key_exchange_withstands_a_quantum_computer() {
     let app = Recorder::start();
     let sidegate = public(&app).start();
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut tls = ClientConnection::new(Arc::new(tls_config(&["http/1.1"])), name).unwrap();
-    let mut tcp = TcpStream::connect(sidegate.address()).unwrap();
-    while tls.is_handshaking() {
-        tls.complete_io(&mut tcp).unwrap();
-    }
+    let tls = handshake(&sidegate, tls_config(&["http/1.1"]));
     assert_eq!(tls.negotiated_key_exchange_group().map(SupportedKxGroup::name), Some(NamedGroup::X25519MLKEM768));
+}
+
+#[test]
+fn aes_128_is_chosen_by_default_and_whatever_the_client_can_where_it_cannot() {
+    let app = Recorder::start();
+    let sidegate = public(&app).start();
+    let chosen = |offered: &[SupportedCipherSuite]| {
+        let provider = CryptoProvider { cipher_suites: offered.to_vec(), ..aws_lc_rs::default_provider() };
+        let tls = handshake(&sidegate, tls_config_with(provider, &["http/1.1"]));
+        tls.negotiated_cipher_suite().unwrap().suite()
+    };
+    // The certificate is an ECDSA one.
+    let usable = aws_lc_rs::ALL_CIPHER_SUITES.iter().filter(|suite| !format!("{suite:?}").contains("_RSA_"));
+    let (new, old): (Vec<_>, Vec<_>) = usable.copied().partition(|suite| suite.tls13().is_some());
+    // Both name AES-256 first.
+    assert_eq!(chosen(&new), CipherSuite::TLS13_AES_128_GCM_SHA256);
+    assert_eq!(chosen(&old), CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
+    for only in [new, old].concat() {
+        assert_eq!(chosen(&[only]), only.suite());
+    }
 }
 
 #[test]
@@ -156,4 +175,14 @@ const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x00\x80\x01\x00\x00\x7c\x03\x03\
 
 fn public(app: &Recorder) -> Builder {
     Sidegate::before(app).jwt(&Issuer::new()).rule(json!({ "allow": "anyone" }))
+}
+
+/// A client of this configuration, after its handshake.
+fn handshake(sidegate: &Sidegate, config: ClientConfig) -> ClientConnection {
+    let mut tls = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut tcp = TcpStream::connect(sidegate.address()).unwrap();
+    while tls.is_handshaking() {
+        tls.complete_io(&mut tcp).unwrap();
+    }
+    tls
 }

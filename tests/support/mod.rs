@@ -48,7 +48,7 @@ pub(crate) use self::{
         Users, apr1, argon2id, argon2id_with, bcrypt, bcrypt_with_cost, password, sha, sha256_crypt, sha512_crypt,
     },
     wait::until,
-    wire::{Wire, tls_config},
+    wire::{Wire, tls_config, tls_config_with},
 };
 
 /// Something that sidegate can stand before.

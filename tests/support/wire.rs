@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::CryptoProvider, pki_types::ServerName,
+};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Answer, canary, pki::AUTHORITY, wait::PATIENCE};
@@ -156,10 +158,14 @@ impl Wire {
 
 /// What a careful client does: our authority and no other.
 pub(crate) fn tls_config(protocols: &[&str]) -> ClientConfig {
+    tls_config_with(rustls::crypto::aws_lc_rs::default_provider(), protocols)
+}
+
+/// The same with these algorithms.
+pub(crate) fn tls_config_with(provider: CryptoProvider, protocols: &[&str]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(AUTHORITY.der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
