@@ -6,7 +6,6 @@
 use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::{
@@ -37,9 +36,11 @@ use crate::{
 };
 
 mod activity;
+mod bell;
 mod drive;
 mod fields;
 mod http1;
+mod http2;
 mod listener;
 mod peer;
 mod preface;
@@ -53,22 +54,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Of so many failures in a row one is told: one line in a second.
 const TELL: u32 = 20;
-
-/// HTTP/2 flow control: what a client may send before we take it. Small, because it is memory per stream.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
-/// HTTP/2 answers that wait to be sent, per stream.
-const SEND_BUFFER: usize = 64 * 1024;
-
-/// HTTP/2 streams that a client may have opened and reset before we look at them; after more the connection ends.
-const RESETS: usize = 20;
-
-/// HTTP/2 streams that a client may make us reset; after more the connection ends.
-const ERRORS: usize = 256;
-
-/// The largest HTTP/2 frame, in bytes: the least that one may ask for.
-const FRAME: u32 = 16 * 1024;
 
 /// The listener's settings, the same for every worker.
 #[derive(Clone, Debug)]
@@ -265,7 +250,7 @@ impl Server {
             let refusal = fields::read(&mut request, heads).err();
             reception.clone().take(request.map(Payload::Http2), refusal)
         });
-        let mut connection = self.http2().serve_connection(TokioIo::new(stream), service);
+        let mut connection = http2::Connection::new(stream, service, &self.limits);
         async move { drive(Pin::new(&mut connection), &activity, &self.limits, true, &self.drain).await }
     }
 
@@ -282,23 +267,6 @@ impl Server {
         let _open = Counted::new(&self.metrics.tunnels);
         stream.switch();
         next.run(stream, early).await;
-    }
-
-    fn http2(&self) -> hyper::server::conn::http2::Builder<TokioExecutor> {
-        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(self.limits.http2_streams)
-            // The library refuses without a word in the log; what is not much too large is left for us to refuse.
-            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX).saturating_mul(2))
-            // Streams that the client opens and resets before we look (rapid reset), and those that we have to reset.
-            .max_pending_accept_reset_streams(RESETS)
-            .max_local_error_reset_streams(ERRORS)
-            .max_frame_size(FRAME)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(SEND_BUFFER);
-        builder
     }
 }
 

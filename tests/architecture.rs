@@ -37,11 +37,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "auth", "body", "clock", "compress", "config", "denial", "exchange", "fields", "identity", "origin",
-            "reason", "sources", "target", "tunnel", "upstream",
+            "auth", "body", "clock", "compress", "config", "denial", "exchange", "fields", "http1", "identity",
+            "origin", "reason", "sources", "target", "tunnel", "upstream",
         ],
     ),
-    ("telemetry", &["clock", "config", "exchange", "identity", "reason"]),
+    ("telemetry", &["clock", "config", "exchange", "http1", "identity", "reason"]),
     ("stack", &["admit", "auth", "body", "cors", "denial", "exchange", "proxy", "telemetry"]),
     (
         "server",

@@ -14,6 +14,7 @@ use crate::{
     config,
     denial::Denial,
     exchange::Trail,
+    http1::is_bodiless,
     reason::Reason,
     upstream::{ConnectError, Connection, Connections, Fault, Lease, Message, SendError, Sending, Upload},
 };
@@ -164,9 +165,8 @@ impl Proxy {
             return self.translation.switch(head, connection, asked, trail);
         }
         // These have no body, and some apps send one all the same: what is left of it would be the next client's answer.
-        let bodiless = asked.head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let pool = match &self.app {
-            Connections::Pool(pool) if !bodiless => Some(pool.clone()),
+            Connections::Pool(pool) if !is_bodiless(head.status, asked.head) => Some(pool.clone()),
             Connections::Pool(_) | Connections::Shared(_) => None,
         };
         Ok(self.translation.to_client(head, Lease::Own(connection, pool), &asked, trail))

@@ -3,25 +3,10 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool,
-            Ordering::{AcqRel, Release},
-        },
-    },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use http_body::Body;
-use hyper::{
-    body::Incoming,
-    rt::{Read, Write},
-    server::conn::http2,
-    service::HttpService,
-};
-use hyper_util::rt::TokioExecutor;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until},
@@ -30,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     activity::{Activity, Finding},
+    bell::Bell,
     http1,
 };
 use crate::{clock, config::Limits};
@@ -62,28 +48,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin, A: http1::Answers> Connection for http1:
     }
 }
 
-impl<I, B, S> Connection for http2::Connection<I, S, TokioExecutor>
-where
-    S: HttpService<
-            Incoming,
-            ResBody = B,
-            Future: Send + 'static,
-            Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-        >,
-    I: Read + Write + Unpin,
-    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
-{
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), http1::Failure>> {
-        // The library tells a malformed frame to the client, and not us.
-        Future::poll(self, cx).map_err(|_| "io")
-    }
-
-    fn end(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
 /// Drives `connection` to its end.
 ///
 /// # Errors
@@ -97,17 +61,15 @@ pub(super) async fn drive<C: Connection>(
 ) -> Result<End, http1::Failure> {
     let mut timer = pin!(sleep_until(activity.first_look(limits)));
     let mut draining = pin!(drain.cancelled());
-    let mut bell: Option<(Arc<Bell>, Waker)> = None;
+    // Nearly all wake-ups are the connection's, and then the timer and the drain need not be asked.
+    let mut bell = Bell::default();
     let (mut drained, mut ended) = (false, false);
     let mut poll = |cx: &mut Context<'_>| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map(|()| End::Done));
             }
-            let (bell, waker) = bell.get_or_insert_with(|| Bell::new(cx.waker()));
-            if !bell.has_rung() {
-                return Poll::Pending;
-            }
+            let Some(waker) = bell.answer(cx) else { return Poll::Pending };
             let mut rung = Context::from_waker(waker);
             if !drained && draining.as_mut().poll(&mut rung).is_ready() {
                 drained = true;
@@ -140,34 +102,4 @@ pub(super) async fn drive<C: Connection>(
     };
     // All that the connection does now happens at one moment.
     poll_fn(|cx| clock::turn(|| poll(cx))).await
-}
-
-/// Tells a wake-up by the timer or the drain from one by the connection. Nearly all are the connection's, and then the
-/// other two need not be asked.
-struct Bell {
-    rung: AtomicBool,
-    task: Waker,
-}
-
-impl Bell {
-    /// A bell for `task`, and the waker that rings it. It has rung, so that the first look is taken.
-    fn new(task: &Waker) -> (Arc<Self>, Waker) {
-        let bell = Arc::new(Self { rung: AtomicBool::new(true), task: task.clone() });
-        (bell.clone(), Waker::from(bell))
-    }
-
-    fn has_rung(&self) -> bool {
-        self.rung.swap(false, AcqRel)
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Release);
-        self.task.wake_by_ref();
-    }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     clock,
     exchange::{Exchange, Trail},
+    http1::is_bodiless,
     reason::Reason,
 };
 
@@ -54,8 +55,7 @@ impl Record {
     pub(super) fn answer(&mut self, status: StatusCode, is_end: bool) {
         self.status = Some(status);
         // Where no body is allowed nobody asks for one.
-        let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        self.complete = is_end || bodiless || self.method == Method::HEAD;
+        self.complete = is_end || is_bodiless(status, self.method == Method::HEAD);
     }
 
     /// So many bytes of the answer were handed on.
