@@ -22,8 +22,9 @@ enum Turn {
     At(Instant),
 }
 
-/// Runs `work`, in which [`now`] is one moment. It is to be short: what a task does between two waits. Turns are not nested:
-/// the end of the inner one would end the outer.
+/// Runs `work`, in which [`now`] is one moment. It is to be short: what a task does between two waits. On HTTP/2 that is all
+/// that the streams of a connection can do then: the last of a hundred begins some milliseconds after the moment that it
+/// goes by. Turns are not nested: the end of the inner one would end the outer.
 pub fn turn<T>(work: impl FnOnce() -> T) -> T {
     /// Ends the turn, however `work` ends.
     struct End;

@@ -32,6 +32,7 @@ mod framing;
 mod grpc;
 mod gunicorn_pool;
 mod h2_conformance;
+mod h2_endings;
 mod h2c;
 mod hostile;
 mod identity;

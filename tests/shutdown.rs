@@ -67,6 +67,30 @@ fn a_connection_that_is_kept_is_told_that_it_ends() {
 }
 
 #[test]
+fn a_connection_of_http_2_is_told_at_once_that_it_ends() {
+    for under_way in [false, true] {
+        let (app, release) = slow();
+        let mut sidegate = public(&app).start();
+        let mut client = Frames::open(sidegate.address(), &[]);
+        client.send(frames::get(1, "/"));
+        app.wait_for(1);
+        if !under_way {
+            release.send(()).unwrap();
+            assert_eq!(client.outcome(1, true), Outcome::Status(200));
+        }
+        sidegate.terminate();
+        let told = std::iter::from_fn(|| client.next()).find(|frame| frame.kind == frames::kind::GOAWAY);
+        assert!(told.is_some(), "the connection was cut off: a request under way: {under_way}");
+        if under_way {
+            release.send(()).unwrap();
+            assert_eq!(client.outcome(1, true), Outcome::Status(200));
+        }
+        drop(client);
+        assert!(sidegate.exit().success());
+    }
+}
+
+#[test]
 fn a_request_that_does_not_end_is_cut_off_at_the_deadline() {
     let (app, _release) = slow();
     let mut sidegate = public(&app).set(json!({ "shutdown": { "grace": "1s" } })).start();

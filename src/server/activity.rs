@@ -24,7 +24,7 @@ use crate::{
     tunnel::{Duplex, Tunnel},
 };
 
-/// The state of one connection. Its task and those of its HTTP/2 streams share it, on one thread.
+/// The state of one connection. What belongs to it shares it, in one task: its stream, its timers, its requests.
 #[derive(Debug)]
 pub(super) struct Activity {
     start: Instant,
@@ -177,7 +177,7 @@ impl Activity {
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay> {
-        // The tasks of one connection share it on one thread: it is never contended.
+        // Only the task of the connection has it: it is never contended.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

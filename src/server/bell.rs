@@ -23,7 +23,7 @@ struct Ringer {
 }
 
 impl Bell {
-    /// The waker that rings the bell, if it has rung since it was answered last. The first time it has.
+    /// The waker that rings the bell, if it has rung since this was asked last. The first time it always has.
     ///
     /// It wakes the task of the first `cx`. The bell is part of that task's own future, so there is no other.
     pub(super) fn answer(&mut self, cx: &Context<'_>) -> Option<&Waker> {
@@ -32,6 +32,13 @@ impl Bell {
             (ringer.clone(), Waker::from(ringer))
         });
         ringer.rung.swap(false, AcqRel).then_some(waker)
+    }
+
+    /// Rings it ourselves: for whoever changes what waits, and is not seen by it.
+    pub(super) fn ring(&self) {
+        if let Some((ringer, _)) = &self.0 {
+            ringer.wake_by_ref();
+        }
     }
 }
 
@@ -58,6 +65,8 @@ mod tests {
         assert!(bell.answer(&cx).is_none());
         waker.wake_by_ref();
         waker.wake();
+        assert!(bell.answer(&cx).is_some() && bell.answer(&cx).is_none());
+        bell.ring();
         assert!(bell.answer(&cx).is_some() && bell.answer(&cx).is_none());
     }
 }

@@ -6,12 +6,16 @@
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
 };
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{
+    FutureExt,
+    stream::{FuturesUnordered, StreamExt},
+};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -41,36 +45,40 @@ const ERRORS: usize = 256;
 /// The largest frame, in bytes: the least that one may ask for.
 const FRAME: u32 = 16 * 1024;
 
-/// How often the streams and the connection take turns until other tasks have theirs.
-const ROUNDS: usize = 8;
+/// How often the streams and the library take turns until other tasks have theirs: what the streams say is written, and
+/// what is read is begun.
+const ROUNDS: usize = 2;
 
 /// One connection and its streams.
 pub(super) struct Connection<T, S: HttpService<Incoming>> {
-    library: http2::Connection<TokioIo<T>, S, Started>,
+    library: http2::Connection<TokioIo<T>, S, Starts>,
     /// Rings for the library: when there is something to read, or to write.
     bell: Bell,
-    started: Started,
-    streams: FuturesUnordered<Stream>,
+    started: Arc<Started>,
+    streams: FuturesUnordered<Serving>,
 }
 
-/// A stream of requests' answers: all that the library does about one request.
-type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// All that the library does about one request.
+type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Where the library puts the streams that it starts.
-#[derive(Clone, Default)]
-pub(super) struct Started(Arc<Mutex<Vec<Stream>>>);
+/// The streams that were started, and have not been polled yet.
+type Started = Mutex<Vec<Serving>>;
+
+/// What starts streams for the library. It does not own them: each stream has one of these, and would own itself.
+#[derive(Clone, Debug)]
+pub(super) struct Starts(Weak<Started>);
 
 impl<T, S, B> Connection<T, S>
 where
     T: AsyncRead + AsyncWrite + Unpin,
     S: HttpService<Incoming, ResBody = B, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
-    Started: Http2ServerConnExec<S::Future, B>,
+    Starts: Http2ServerConnExec<S::Future, B>,
 {
     /// Serves `service` over a connection that has just begun.
     pub(super) fn new(stream: T, service: S, limits: &Limits) -> Self {
-        let started = Started::default();
-        let mut builder = http2::Builder::new(started.clone());
+        let started = Arc::default();
+        let mut builder = http2::Builder::new(Starts(Arc::downgrade(&started)));
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.http2_streams)
@@ -93,38 +101,82 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     S: HttpService<Incoming, ResBody = B, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
-    Started: Http2ServerConnExec<S::Future, B>,
+    Starts: Http2ServerConnExec<S::Future, B>,
 {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), http1::Failure>> {
         let this = self.get_mut();
         for _ in 0..ROUNDS {
             // Whatever they have to say, the library sends at once.
-            while let Poll::Ready(Some(())) = this.streams.poll_next_unpin(cx) {}
+            go_on(&mut this.streams, cx);
             let Some(waker) = this.bell.answer(cx) else { return Poll::Pending };
             if let Poll::Ready(result) = Pin::new(&mut this.library).poll(&mut Context::from_waker(waker)) {
+                // They shall see why their connection has ended. Those that have not begun have nobody to answer.
+                go_on(&mut this.streams, cx);
                 // The library tells a malformed frame to the client, and not us.
                 return Poll::Ready(result.map_err(|_| "io"));
             }
-            this.streams.extend(this.started.take());
+            this.streams.extend(lock(&this.started).drain(..));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     fn end(self: Pin<&mut Self>) {
-        Pin::new(&mut self.get_mut().library).graceful_shutdown();
+        let this = self.get_mut();
+        Pin::new(&mut this.library).graceful_shutdown();
+        // It says goodbye when it is polled next, and wakes nobody for that.
+        this.bell.ring();
     }
 }
 
-impl Started {
-    /// What was started since it was taken last.
-    fn take(&self) -> Vec<Stream> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// Lets those streams go on that can. Those that say something wake the library.
+fn go_on(streams: &mut FuturesUnordered<Serving>, cx: &mut Context<'_>) {
+    while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Started {
+/// Never contended: a connection and its streams are one task.
+fn lock(started: &Started) -> MutexGuard<'_, Vec<Serving>> {
+    started.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Starts {
     fn execute(&self, stream: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
+        // Without the connection nobody waits for an answer.
+        let Some(started) = self.0.upgrade() else { return };
+        // A stream that panics ends alone, as a task would: the others of its connection may be other people's.
+        let serving = AssertUnwindSafe(stream).catch_unwind().map(drop);
+        lock(&started).push(Box::pin(serving));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "that is what is tested")]
+
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_panics_takes_no_other_with_it() {
+        let started = Arc::<Started>::default();
+        let starts = Starts(Arc::downgrade(&started));
+        starts.execute(async { panic!("on purpose") });
+        starts.execute(async {});
+        let mut streams: FuturesUnordered<_> = lock(&started).drain(..).collect();
+        assert_eq!(streams.len(), 2);
+        go_on(&mut streams, &mut Context::from_waker(Waker::noop()));
+        assert!(streams.is_empty());
+    }
+
+    #[test]
+    fn what_starts_streams_does_not_keep_them() {
+        let started = Arc::<Started>::default();
+        let starts = Starts(Arc::downgrade(&started));
+        let within = starts.clone();
+        starts.execute(async move { drop(within) });
+        drop(started);
+        assert!(starts.0.upgrade().is_none());
+        starts.execute(async {});
     }
 }
