@@ -28,7 +28,7 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 import callgrind
 import material
 import sequence
-from builds import IMAGE, REPOSITORY, is_current
+from builds import IMAGE, REPOSITORY, build, is_current
 from callgrind import Callgrind
 from errors import BenchError
 
@@ -45,13 +45,13 @@ TOKEN_BYTES = 485
 
 HELP = f"""
 Unless --binary or $SIDEGATE names one, the binary is target/image/sidegate, which script/image-test leaves there, if no source is
-newer, else target/release/sidegate, which is built if need be. The one of the image is linked statically, and costs 0.2 % less.
+newer, else the one that script/build makes. The one of the image is linked statically, and costs 0.2 % less.
 
 A profile needs a binary with its symbols, made from the same optimised code:
 
-  cargo build --locked --release --target-dir target/profiling \\
+  CARGO_TARGET_DIR=target/symbols script/build \\
     --config 'profile.release.strip=false' --config 'profile.release.debug="line-tables-only"'
-  script/instructions-test --binary target/profiling/release/sidegate --profile http1-jwt
+  script/instructions-test --binary target/symbols/profiled/sidegate --profile http1-jwt
 
 and leaves a file for callgrind_annotate or KCachegrind in target/instructions. The budget is {BUDGET.relative_to(REPOSITORY)}.
 """
@@ -119,13 +119,10 @@ def parse() -> argparse.Namespace:
 
 
 def find_binary() -> Path:
-    """A release build of these sources; one that there is already, if there is one."""
+    """The program of these sources; the one of the image, if that is current."""
     if is_current(IMAGE):
         return IMAGE
-    build = ["cargo", "build", "--quiet", "--locked", "--release"]
-    if subprocess.run(build, cwd=REPOSITORY, check=False).returncode != 0:
-        raise BenchError("the release build failed")
-    return REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target") / "release/sidegate"
+    return build()
 
 
 def cost(binary: Path, name: str, made: material.Essentials, directory: Path, repeat: int) -> float:

