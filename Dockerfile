@@ -15,7 +15,8 @@ COPY . .
 # meet the procedural macros, which are shared objects. aws-lc-rs asks for a C compiler and nothing else.
 # Packed, the relocations of its pointers take 4 kB and not 330; whoever links glibc cannot meet one that does not know
 # them. Rust brings a linker of its own for x86-64, which writes functions once that came out the same.
-# What runs often the compiler is told by .cargo/sidegate.profdata, as script/build does.
+# What runs often the compiler is told by .cargo/sidegate.profdata, as script/build does; under a name of its content, because
+# cargo looks at no more than its time.
 # Cargo trusts modification times, and COPY keeps the ones of the build context: without the touch, sources
 # that are older than a cached artifact would be taken for built.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -23,8 +24,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     target="$(rustc -vV | sed -n 's/^host: //p')" \
  && link='-z,pack-relative-relocs' \
  && case "$target" in x86_64-*) link="$link,--icf=all" ;; esac \
+ && profile="/tmp/$(sha256sum .cargo/sidegate.profdata | cut -c 1-16).profdata" \
+ && cp .cargo/sidegate.profdata "$profile" \
  && touch src/lib.rs src/main.rs \
- && RUSTFLAGS="-C profile-use=/src/.cargo/sidegate.profdata -C target-feature=+crt-static -C link-arg=-Wl,$link" \
+ && RUSTFLAGS="-C profile-use=$profile -C target-feature=+crt-static -C link-arg=-Wl,$link" \
     cargo build --locked --release --target "$target" \
  && cp "target/$target/release/sidegate" /sidegate \
  && cp /etc/ssl/certs/ca-certificates.crt /ca-certificates.crt

@@ -49,8 +49,7 @@ newer, else the one that script/build makes. The one of the image is linked stat
 
 A profile needs a binary with its symbols, made from the same optimised code:
 
-  CARGO_TARGET_DIR=target/symbols script/build \\
-    --config 'profile.release.strip=false' --config 'profile.release.debug="line-tables-only"'
+  CARGO_TARGET_DIR=target/symbols RUSTFLAGS="-Cstrip=none -Cdebuginfo=line-tables-only" script/build
   script/instructions-test --binary target/symbols/profiled/sidegate --profile http1-jwt
 
 and leaves a file for callgrind_annotate or KCachegrind in target/instructions. The budget is {BUDGET.relative_to(REPOSITORY)}.

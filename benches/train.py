@@ -15,6 +15,7 @@ import signal
 import ssl
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import app
@@ -35,11 +36,8 @@ COUNTS = BUILT / "counts"
 # The work that a pod does all day. Not that of hashing passwords: its loops would be all that looks hot.
 TRAINED = ("h1", "tls", "h2", "handshake", "cold", "download", "upload", "log")
 # What is rare and heavy stays as fast as it is: left out, it is compiled as without a profile.
-HEAVY = ("argon2", "bcrypt", "blake2", "blowfish", "brotli", "crc32", "flate2", "md5", "miniz", "sha2", "sha_crypt",
-         "simd_adler", "zstd")
-# What runs once is compiled for size anyhow (Cargo.toml).
-ONCE = ("anstyle", "asn1_rs", "clap", "data_encoding", "der_parser", "figment", "granit", "jiff", "4nom", "rcgen", "saphyr",
-        "serde_derive", "strsim", "4time", "toml", "winnow", "x509", "yasna")
+HEAVY = ("argon2", "bcrypt", "blake2", "blowfish", "brotli", "crc32fast", "flate2", "md5", "miniz_oxide", "sha2", "sha_crypt",
+         "simd_adler32", "zstd")
 # So many requests without credentials: a refusal is not what never happens.
 REFUSALS = 5_000
 
@@ -56,8 +54,10 @@ def main() -> int:
             programs = peers.prepare(instrumented)
             shutil.rmtree(COUNTS, ignore_errors=True)
             train(programs, Path(name), options.seconds)
-            peers.run(str(merge), "merge", f"--no-function={'|'.join(HEAVY + ONCE)}", f"--output={PROFILE}", str(COUNTS))
-    except BenchError as error:
+            merged = Path(name) / PROFILE.name
+            peers.run(str(merge), "merge", f"--no-function={left_out()}", f"--output={merged}", str(COUNTS))
+            shutil.copyfile(merged, PROFILE)
+    except (BenchError, OSError) as error:
         print(f"profile: {error}", file=sys.stderr)
         return 1
     print(f"written: {PROFILE.relative_to(REPOSITORY)}, {PROFILE.stat().st_size // 1000} kB")
@@ -66,9 +66,18 @@ def main() -> int:
 
 def merger() -> Path:
     """The tool that belongs to the compiler; another one's may not know its format."""
-    peers.run("rustup", "component", "add", "llvm-tools")
-    sysroot, host = peers.output("rustc", "--print", "sysroot"), host_triple()
-    return Path(sysroot) / "lib/rustlib" / host / "bin/llvm-profdata"
+    tool = Path(peers.output("rustc", "--print", "sysroot")) / "lib/rustlib" / host_triple() / "bin/llvm-profdata"
+    if not tool.exists():
+        peers.run("rustup", "component", "add", "llvm-tools")
+    return tool
+
+
+def left_out() -> str:
+    """A pattern for the names of functions that the profile is not to know: as the compiler writes them, with their crate's
+    name at the start, and its length before it."""
+    once = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["profile"]["release"]["package"]
+    crates = [*HEAVY, *(name.replace("-", "_") for name in once)]
+    return "|".join(rf"_ZN{len(crate)}{crate}[0-9]|_\$LT\${crate}\.\." for crate in crates)
 
 
 def host_triple() -> str:
@@ -81,7 +90,7 @@ def host_triple() -> str:
 def instrumented() -> Path:
     """The program that counts. With an explicit target: else what runs during the build would count, too."""
     host = host_triple()
-    peers.run("env", f"RUSTFLAGS=-C profile-generate={COUNTS}", "cargo", "build", "--release", "--locked",
+    peers.run("env", f"CARGO_ENCODED_RUSTFLAGS=-Cprofile-generate={COUNTS}", "cargo", "build", "--release", "--locked",
               "--bin", "sidegate", "--target", host, "--target-dir", str(BUILT), cwd=REPOSITORY)
     return BUILT / host / "release/sidegate"
 

@@ -18,15 +18,15 @@ import issuer
 import material
 import samples
 import traffic
-from builds import PROGRAM, REPOSITORY, TARGET
+from builds import PROGRAM, REPOSITORY
 from errors import BenchError
 from issuer import Issuer
 from samples import SERIES, Sample
 from server import free_port, fresh, serving
 from slope import WARM_UP, Drift, drift
 
-KEPT = TARGET / "soak"
-PYTHON = TARGET / "venv/bin/python"
+KEPT = REPOSITORY / "target/soak"
+PYTHON = REPOSITORY / "target/venv/bin/python"
 
 # Seconds between two rotations of the issuer's keys. A key signs from the next rotation on, when `refresh` has long passed.
 ROTATION = 15
