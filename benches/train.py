@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import re
 import shutil
 import signal
-import ssl
 import sys
 import tempfile
 import tomllib
@@ -21,6 +19,7 @@ from pathlib import Path
 import app
 import machine
 import peers
+import preflight
 from bench import COLD_TOKENS_PER_SECOND
 from builds import PROFILE, REPOSITORY, TARGET
 from contenders import ALL
@@ -112,16 +111,13 @@ def train(programs: peers.Programs, directory: Path, seconds: int) -> None:
 
 
 def refuse(lane: Lane) -> None:
-    context = ssl.create_default_context(cafile=lane.site.material.certificate) if lane.site.tls else None
-    client = http.client.HTTPSConnection("127.0.0.1", lane.site.port, context=context) if context else \
-        http.client.HTTPConnection("127.0.0.1", lane.site.port)
-    with contextlib.closing(client):
+    certificate = lane.site.material.certificate if lane.site.tls else None
+    with contextlib.closing(preflight.connection(lane.site.port, certificate)) as client:
         for _ in range(REFUSALS):
             client.request("GET", app.PAGE)
             answer = client.getresponse()
             answer.read()
-            if answer.status != 401:
-                raise BenchError(f"a request without credentials was answered with {answer.status}")
+            preflight.expect("without credentials", answer.status, 401)
 
 
 if __name__ == "__main__":
